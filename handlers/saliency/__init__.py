@@ -1,0 +1,1 @@
+"""Saliency for image classifiers: predictions and attribution maps from one forward pass."""

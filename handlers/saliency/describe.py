@@ -1,0 +1,48 @@
+"""What a model can explain, as the describe route shows it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from saliency import schema
+from saliency.methods import METHODS
+from saliency.model import Classifier
+from saliency.options import Options
+
+
+def describe(classifier: Classifier) -> dict[str, object]:
+    """Return labels, input, methods with their parameters, layers, limits and the archive's self-check."""
+    return {
+        "labels": len(classifier.labels.names),
+        "input": asdict(classifier.input),
+        "methods": {name: _method(name, classifier) for name in METHODS if _takes(name, classifier)},
+        "layers": list(classifier.layers.names),
+        "default_layer": classifier.layers.default,
+        "options": _options(),
+        "defaults": dict(classifier.defaults),
+        "limits": asdict(classifier.limits),
+        "self_check": dict(classifier.self_check),
+    }
+
+
+def _takes(name: str, classifier: Classifier) -> bool:
+    """Tell whether this network can take a method."""
+    method = METHODS[name]
+    return (classifier.rectifiers > 0 or not method.needs_rectifiers) and (
+        classifier.layers.default is not None or not method.needs_layer
+    )
+
+
+def _method(name: str, classifier: Classifier) -> dict[str, object]:
+    """Return a method's paper and parameters; `layer` by default is the network's own."""
+    parameters = schema.describe(METHODS[name].parameters)
+    if "layer" in parameters:
+        parameters["layer"]["default"] = classifier.layers.default
+    return {"paper": METHODS[name].paper, "parameters": parameters}
+
+
+def _options() -> dict[str, dict[str, object]]:
+    """Return the options that every method has."""
+    options = schema.describe(Options)
+    options["target"]["default"] = "predicted"
+    return options

@@ -1,0 +1,199 @@
+"""Rows through the network: pooled from all requests, forward once, backward once a target, split where memory ends.
+
+The engine alone knows of batches, devices, memory and autograd. A `Rows` asks, an `Answer` answers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from saliency.errors import RequestError
+from saliency.layers import captured, to_grid
+from saliency.model import Classifier
+from saliency.objective import Objective, evaluate
+from saliency.rules import RowRules, Rule
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is to be evaluated: `inputs` [n, C, H, W], each for the same objective.
+
+    Without `gradient` (or without an objective) the rows take the path without autograd. `layer` asks for the
+    activation and gradient of that layer in place of the input's gradient.
+    """
+
+    inputs: Tensor
+    objective: Objective | None = None
+    gradient: bool = True
+    rule: Rule = Rule.PLAIN
+    layer: str | None = None
+
+    @property
+    def differentiated(self) -> bool:
+        return self.gradient and self.objective is not None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of rows: logits [n, K]; per row the classes settled on; scores [T, n] in float64.
+
+    `gradient` is [T, n, C, H, W] with respect to the input, or [T, n, C, h, w] with respect to the layer's grid, whose
+    `activation` is [n, C, h, w]. Logits and scores are on the CPU, the others on the network's device.
+    """
+
+    logits: Tensor
+    pairs: tuple[tuple[tuple[int, int], ...], ...]
+    scores: Tensor
+    gradient: Tensor | None = None
+    activation: Tensor | None = None
+
+    @property
+    def grad(self) -> Tensor:
+        """The gradient, of rows that asked for one."""
+        assert self.gradient is not None
+        return self.gradient
+
+
+class Pass:
+    """One batch on its way: `forward` leaves logits and graph, `backward` the answers, an answer for each piece."""
+
+    def __init__(self, classifier: Classifier, pieces: Sequence[Rows]) -> None:
+        self.classifier = classifier
+        self.pieces = list(pieces)
+        self.logits: Tensor | None = None
+
+    @property
+    def rows(self) -> int:
+        return sum(len(piece.inputs) for piece in self.pieces)
+
+    def forward(self) -> Pass:
+        """Run the network on all rows at once."""
+        device, memory_format = self.classifier.device, self.classifier.memory_format
+        batch = self.pieces[0].inputs if len(self.pieces) == 1 else torch.cat([p.inputs for p in self.pieces])
+        self.inputs = batch.to(device=device, memory_format=memory_format)
+        self.outputs, self.activations = self._run() if self.pieces[0].differentiated else self._predict()
+        self.logits = self.outputs.detach().float().cpu()
+        return self
+
+    def _predict(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the logits, without autograd."""
+        with torch.inference_mode():
+            return self.classifier.forward(self.inputs), {}
+
+    def _run(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return logits with their graph, and the activations of the layers asked for."""
+        layers = list(dict.fromkeys(piece.layer for piece in self.pieces if piece.layer))
+        to_input = any(piece.layer is None for piece in self.pieces)
+        rules = [piece.rule for piece in self.pieces for _ in range(len(piece.inputs))]
+        # the input may be a caller's own tensor: it is not marked, an alias of it is
+        self.inputs = self.inputs.detach().requires_grad_(to_input)
+        with torch.enable_grad(), ExitStack() as stack:
+            found = stack.enter_context(captured(self.classifier.network, layers, cut=not to_input))
+            if any(rule is not Rule.PLAIN for rule in rules):
+                stack.enter_context(RowRules(rules, self.inputs.device))
+            return self.classifier.forward(self.inputs), dict(found)
+
+    def backward(self) -> list[Answer | RequestError]:
+        """Return each piece's answer; the graph is spent."""
+        assert self.logits is not None
+        settled = [self._settle(piece, logits) for piece, logits in zip(self.pieces, self._split(), strict=True)]
+        gradients = self._gradients(settled) if self.pieces[0].differentiated else {}
+        answers = [self._answer(i, start, s, gradients) for i, (start, s) in enumerate(self._starts(settled))]
+        del self.outputs, self.activations, self.inputs
+        return answers
+
+    def _split(self) -> tuple[Tensor, ...]:
+        """Return each piece's logits."""
+        assert self.logits is not None
+        return self.logits.split([len(piece.inputs) for piece in self.pieces])
+
+    def _starts(self, settled: list[_Settled | RequestError]) -> list[tuple[int, _Settled | RequestError]]:
+        """Return each piece's first row beside what it settled."""
+        starts = [0]
+        for piece in self.pieces:
+            starts.append(starts[-1] + len(piece.inputs))
+        return list(zip(starts, settled, strict=False))
+
+    @staticmethod
+    def _settle(piece: Rows, logits: Tensor) -> _Settled | RequestError:
+        """Return the classes, scores and cotangents of a piece's rows."""
+        if piece.objective is None:
+            return _Settled(((),) * len(logits), torch.zeros(0, len(logits)), torch.zeros(0, *logits.shape))
+        try:
+            pairs = tuple(piece.objective.settled(row) for row in logits)
+        except RequestError as error:
+            return error
+        scored = [
+            [evaluate(row, pair, piece.objective.score) for row, pair in zip(logits, t, strict=True)]
+            for t in zip(*pairs, strict=True)
+        ]
+        scores = torch.tensor([[value for value, _ in rows] for rows in scored], dtype=torch.float64)
+        return _Settled(pairs, scores, torch.stack([torch.stack([c for _, c in rows]) for rows in scored]))
+
+    def _gradients(self, settled: list[_Settled | RequestError]) -> dict[str | None, Tensor]:
+        """Return gradients [T, N, …] of all rows with respect to the input (None) and to each layer."""
+        depth = max((len(s.scores) for s in settled if isinstance(s, _Settled)), default=0)
+        wanted: dict[str | None, Tensor] = dict(self.activations)
+        if self.inputs.requires_grad:
+            wanted[None] = self.inputs
+        rounds = [self._round(settled, t, list(wanted.values()), t + 1 < depth) for t in range(depth)]
+        return {name: torch.stack(grads) for name, grads in zip(wanted, zip(*rounds, strict=True), strict=False)}
+
+    def _round(self, settled: list[_Settled | RequestError], t: int, wanted: list[Tensor], keep: bool) -> list[Tensor]:
+        """Return the gradients of every row's target number t."""
+        cotangent = torch.zeros_like(self.outputs, dtype=torch.float64, device="cpu")
+        for piece, (start, s) in zip(self.pieces, self._starts(settled), strict=True):
+            if isinstance(s, _Settled) and t < len(s.cotangents):
+                cotangent[start : start + len(piece.inputs)] = s.cotangents[t]
+        # a cotangent of 1e-8 would sink in half precision on its way back, so it travels at full height
+        scale = cotangent.abs().amax(1, keepdim=True)
+        travelling = (cotangent / scale.where(scale > 0, 1)).to(self.outputs)
+        grads = torch.autograd.grad(
+            self.outputs, wanted, travelling, retain_graph=keep, allow_unused=True, materialize_grads=True
+        )
+        scale = scale.flatten().to(torch.float32).to(self.outputs.device)
+        if bool((scale == 1).all()):
+            return list(grads)
+        return [grad * scale.view(-1, *[1] * (grad.dim() - 1)) for grad in grads]
+
+    def _answer(
+        self, index: int, start: int, settled: _Settled | RequestError, gradients: dict[str | None, Tensor]
+    ) -> Answer | RequestError:
+        """Return one piece's share of the batch."""
+        if isinstance(settled, RequestError):
+            return settled
+        piece = self.pieces[index]
+        assert self.logits is not None
+        rows = slice(start, start + len(piece.inputs))
+        answer = Answer(self.logits[rows], settled.pairs, settled.scores)
+        if not piece.differentiated:
+            return answer
+        gradient = gradients[piece.layer][: len(settled.scores), rows]
+        return replace(answer, gradient=gradient) if piece.layer is None else self._on_grid(answer, gradient, rows, piece)
+
+    def _on_grid(self, answer: Answer, gradient: Tensor, rows: slice, piece: Rows) -> Answer | RequestError:
+        """Return the answer with the layer's gradient and activation unfolded to their grid."""
+        assert piece.layer is not None
+        size = (piece.inputs.shape[2], piece.inputs.shape[3])
+        activation = to_grid(self.activations[piece.layer].detach()[rows], size)
+        grids = [to_grid(g, size) for g in gradient]
+        if activation is None or any(grid is None for grid in grids):
+            return RequestError(422, "LayerException", f"layer '{piece.layer}' has no spatial grid", "layer")
+        return replace(answer, activation=activation, gradient=torch.stack([g for g in grids if g is not None]))
+
+
+@dataclass(frozen=True)
+class _Settled:
+    """A piece's classes, its scores [T, n] and its cotangents [T, n, K] in float64."""
+
+    pairs: tuple[tuple[tuple[int, int], ...], ...]
+    scores: Tensor
+    cotangents: Tensor

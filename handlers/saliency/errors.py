@@ -1,0 +1,31 @@
+"""What a request is told when it cannot be answered."""
+
+from __future__ import annotations
+
+
+class RequestError(Exception):
+    """One request's refusal: an HTTP status, TorchServe's type and message, and the option at fault.
+
+    `message` is shown to the client as it is: it never holds a path or a stack trace.
+    """
+
+    def __init__(self, status: int, kind: str, message: str, option: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.message = message
+        self.option = option
+
+    def body(self) -> dict[str, int | str]:
+        """Return the error object of the contract: code, type, message, and option where one is at fault."""
+        said: dict[str, int | str] = {"code": self.status, "type": self.kind, "message": self.message}
+        return said if self.option is None else said | {"option": self.option}
+
+
+def bad_option(option: str, message: str) -> RequestError:
+    """Return the 400 for an option that is unknown, of the wrong type or out of range."""
+    return RequestError(400, "BadOptionException", message, option)
+
+
+class ModelError(Exception):
+    """A network that cannot be loaded or explained, and why, in words for the person who archives it."""

@@ -1,0 +1,153 @@
+"""Bytes to picture to input tensor, and the crop back to the original's pixels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from saliency.decoding import read
+from saliency.errors import RequestError
+from saliency.geometry import Axis, Box, centred, pixel_box, project, scaled_size
+from saliency.modes import to_channels
+
+__all__ = ["Box", "InputSpec", "Picture", "decode", "normalise", "pixel_box", "prepare", "project"]
+
+Resampling = Image.Resampling
+INTERPOLATIONS = {
+    "nearest": Resampling.NEAREST,
+    "nearest-exact": Resampling.NEAREST,
+    "box": Resampling.BOX,
+    "bilinear": Resampling.BILINEAR,
+    "hamming": Resampling.HAMMING,
+    "bicubic": Resampling.BICUBIC,
+    "lanczos": Resampling.LANCZOS,
+}
+STEPPED = (Resampling.NEAREST, Resampling.BOX)
+STEPPED_PIXELS = 1 << 24
+WIDEST_FILTER = 3
+SAFE_SIDE = 1 << 14
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a network wants to be shown.
+
+    `size` is the input's (height, width); `resize` the shorter side as (side,), or an exact (height, width),
+    before the centre crop to `size`; `mean` and `std` hold one value a channel, for pixels in 0-1.
+    ValueError where these contradict each other.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    resize: tuple[int, ...] = (256,)
+    interpolation: str = "bilinear"
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        height, width = self.size
+        if len(self.resize) not in (1, 2) or min(height, width, *self.resize) < 1:
+            raise ValueError(f"size {self.size} needs two positive sides, resize {self.resize} one or two")
+        if self.interpolation not in INTERPOLATIONS:
+            known = ", ".join(INTERPOLATIONS)
+            raise ValueError(f"interpolation {self.interpolation!r} is not one of {known}")
+        if len(self.mean) != len(self.std) or min(self.std, default=0) <= 0:
+            raise ValueError(f"mean {self.mean} and std {self.std} need one value a channel, std above 0")
+
+    @property
+    def channels(self) -> int:
+        """Return how many channels the input has."""
+        return len(self.mean)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture: upright, with the network's crop of it.
+
+    `original` is upright (EXIF orientation applied), in L, RGB or RGBA as the network has 1, 3 or 4 channels;
+    `pixels` is the crop that the network sees, uint8 [H, W, channels]; `crop` is left, top, right, bottom in
+    pixels of `original`, beyond its edges where the input is padded; `tensor` is float32 [channels, H, W],
+    normalised.
+    """
+
+    original: Image.Image
+    pixels: NDArray[np.uint8]
+    crop: Box
+    tensor: torch.Tensor
+
+
+def decode(data: bytes, spec: InputSpec, max_pixels: int) -> Picture:
+    """Return the picture that the bytes hold, as the network sees it; transparency is shown on white.
+
+    RequestError 415 for what is no image of an allowed format or is broken, 413 for more than `max_pixels`,
+    422 for a network whose input has not 1, 3 or 4 channels.
+    """
+    image = read(data, max_pixels)
+    try:
+        original = to_channels(image, spec.channels)
+    except RequestError:
+        raise
+    except Exception as error:  # a broken palette shows only when its colours are looked up
+        message = f"the picture was decoded, but its pixels (mode {image.mode}) cannot be converted"
+        raise RequestError(415, "TruncatedImageException", message) from error
+    return prepare(original, spec)
+
+
+def prepare(image: Image.Image, spec: InputSpec) -> Picture:
+    """Return an upright image of any mode as the network sees it: converted, resized, cropped, normalised."""
+    original = to_channels(image, spec.channels)
+    scaled = scaled_size(*original.size, spec.resize)
+    across = centred(original.width, scaled[0], spec.size[1])
+    down = centred(original.height, scaled[1], spec.size[0])
+    pixels = _cut(original, across, down, spec)
+    crop = (across.at(0), down.at(0), across.at(across.crop), down.at(down.crop))
+    return Picture(original, pixels, crop, normalise(pixels, spec))
+
+
+def normalise(pixels: NDArray[np.uint8], spec: InputSpec) -> torch.Tensor:
+    """Return pixels [H, W, C] as float32 [C, H, W], (pixel / 255 - mean) / std; channels last in memory."""
+    mean, std = (torch.tensor([255 * value for value in values]) for values in (spec.mean, spec.std))
+    return torch.from_numpy(pixels).sub(mean).div_(std).permute(2, 0, 1)
+
+
+def _cut(image: Image.Image, across: Axis, down: Axis, spec: InputSpec) -> NDArray[np.uint8]:
+    """Return the crop [H, W, C], black where it reaches beyond the picture."""
+    (left, right), (top, bottom) = across.filled, down.filled
+    pixels = np.zeros((*spec.size, spec.channels), np.uint8)
+    seen = np.asarray(_resample(image, across, down, INTERPOLATIONS[spec.interpolation]))
+    pixels[top:bottom, left:right] = seen.reshape(bottom - top, right - left, spec.channels)
+    return pixels
+
+
+def _resample(image: Image.Image, across: Axis, down: Axis, how: Resampling) -> Image.Image:
+    """Return the crop's pixels of the resized image, computing no others."""
+    (left, right), (top, bottom) = across.filled, down.filled
+    if how in STEPPED and across.scaled * down.scaled <= STEPPED_PIXELS:
+        # At a step one rounding decides: only a resize of the whole picture rounds as torchvision's does.
+        x, y = across.offset, down.offset
+        whole = image.resize((across.scaled, down.scaled), how)
+        return whole.crop((left + x, top + y, right + x, bottom + y))
+    (x0, x1), (y0, y1) = across.source, down.source
+    region, x, y = _near(image, across, down)
+    return region.resize((right - left, bottom - top), how, (x0 - x, y0 - y, x1 - x, y1 - y))
+
+
+def _near(image: Image.Image, across: Axis, down: Axis) -> tuple[Image.Image, int, int]:
+    """Return the part of the image that the crop's filters reach, and its left and top.
+
+    Pillow keeps a resize's box in float32, which on very long pictures is off by parts of a pixel.
+    """
+    if max(image.size) <= SAFE_SIDE:
+        return image, 0, 0
+    (left, right), (top, bottom) = _reach(across), _reach(down)
+    return image.crop((left, top, right, bottom)), left, top
+
+
+def _reach(axis: Axis) -> tuple[int, int]:
+    start, stop = axis.source
+    margin = WIDEST_FILTER * max(axis.length / axis.scaled, 1) + 1
+    return max(math.floor(start - margin), 0), min(math.ceil(stop + margin), axis.length)

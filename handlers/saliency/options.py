@@ -1,0 +1,138 @@
+"""Every option of a request: its type, its bounds, its default; and how what was sent becomes one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import MappingProxyType
+
+from saliency.errors import RequestError, bad_option
+from saliency.methods import METHODS
+from saliency.objective import SCORES
+from saliency.reduce import POLARITIES, REDUCTIONS, SIGNED
+from saliency.colormap import check_colormap
+from saliency.explanation import RENDERS
+from saliency.schema import Boolean, Choice, Integer, Kind, Number, kinds, option, read, read_one
+from saliency.targets import Opponent, Rank, Targets
+
+FORMATS = ("json", "png", "npy")
+
+
+@dataclass(frozen=True)
+class Colormap:
+    """Reads the name of a Matplotlib colormap."""
+
+    def read(self, value: object) -> str:
+        if not isinstance(value, str):
+            raise ValueError("must be the name of a Matplotlib colormap")
+        return check_colormap(value)
+
+    def describe(self) -> dict[str, object]:
+        return {"type": "string"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options that every method has."""
+
+    target: tuple[str | int | Rank, ...] = option((Rank(0),), Targets(), "classes to explain")
+    against: str | int | None = option(None, Opponent(), "class whose score is subtracted")
+    method: str = option("gradient", Choice(tuple(METHODS)), "attribution method")
+    score: str = option("logit", Choice(SCORES), "scalar that is explained")
+    reduce: str = option("max_abs", Choice(tuple(REDUCTIONS)), "how channels become one map")
+    polarity: str = option("both", Choice(tuple(POLARITIES)), "part of a signed map that is kept")
+    render: str = option("heatmap", Choice((*RENDERS, "none")), "picture of the map")
+    space: str = option("input", Choice(("input", "original")), "pixels that the map lies on")
+    colormap: str | None = option(None, Colormap(), "Matplotlib colormap of the picture")
+    alpha: float = option(0.6, Number(0, 1), "opacity of an overlay")
+    clip: float = option(99.5, Number(0, 100), "upper percentile that the colours span")
+    floor: float = option(0.0, Number(0, 100), "lower percentile that the colours span")
+    format: str = option("json", Choice(FORMATS), "what comes back")
+    top_k: int = option(5, Integer(1, 100), "how many predictions")
+    quality: bool = option(False, Boolean(), "faithfulness scores beside each map")
+    explain: bool = option(False, Boolean(), "saliency on the predictions route")
+
+
+OPTIONS: Mapping[str, Kind] = MappingProxyType(kinds(Options))
+PARAMETERS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        name: frozenset(method for method, entry in METHODS.items() if name in kinds(entry.parameters))
+        for entry in METHODS.values()
+        for name in kinds(entry.parameters)
+    }
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request asks for: the general options, and the chosen method's parameters."""
+
+    options: Options
+    parameters: object
+
+
+def read_options(sent: Mapping[str, object], defaults: Mapping[str, object]) -> Asked:
+    """Return what was asked, the archive's defaults beneath; a RequestError 400 names the first option that is wrong.
+
+    A default that the chosen method or reduction does not take steps aside; one that was sent does not.
+    """
+    for name in sent:
+        if name not in OPTIONS and name not in PARAMETERS:
+            raise _unknown(name)
+    method = str(read_one("method", OPTIONS["method"], sent.get("method", defaults.get("method", "gradient"))))
+    own = kinds(METHODS[method].parameters)
+    for name in sent:
+        if name not in OPTIONS and name not in own:
+            raise _misplaced(name, method)
+    merged = {**defaults, **sent}
+    options = read(Options, {name: value for name, value in merged.items() if name in OPTIONS})
+    parameters = read(METHODS[method].parameters, {name: value for name, value in merged.items() if name in own})
+    return Asked(_coherent(options, sent), parameters)
+
+
+def _coherent(options: Options, sent: Mapping[str, object]) -> Options:
+    """Return the options if they go together, defaults giving way to what was sent."""
+    if options.polarity != "both" and options.reduce not in SIGNED:
+        if "polarity" in sent:
+            raise bad_option("polarity", f"'polarity' needs a signed map: 'reduce' {' or '.join(SIGNED)}")
+        options = _with(options, polarity="both")
+    if options.floor >= options.clip:
+        raise bad_option("floor" if "floor" in sent else "clip", "'floor' must be below 'clip'")
+    if options.quality:
+        raise bad_option("quality", "'quality' scores are not in this version")
+    return options
+
+
+def _with(options: Options, **changes: object) -> Options:
+    return Options(**{**vars(options), **changes})  # type: ignore[arg-type]
+
+
+def _unknown(name: str) -> RequestError:
+    """Return the 400 for an option that does not exist, with the one that was probably meant."""
+    short = name if len(name) <= 40 else name[:39] + "…"
+    near = get_close_matches(name, [*OPTIONS, *PARAMETERS], n=1)
+    return bad_option(short, f"there is no option {short!r}" + (f"; did you mean '{near[0]}'?" if near else ""))
+
+
+def _misplaced(name: str, method: str) -> RequestError:
+    """Return the 400 for a parameter that belongs to other methods."""
+    own = ", ".join(kinds(METHODS[method].parameters)) or "no parameters"
+    takers = ", ".join(sorted(PARAMETERS[name]))
+    return bad_option(name, f"method '{method}' takes {own}; '{name}' belongs to {takers}")
+
+
+def read_defaults(defaults: Mapping[str, object]) -> Mapping[str, object]:
+    """Return an archive's defaults if every one is an option of the right type and range, else raise RequestError 400."""
+    for name, value in defaults.items():
+        if name == "explain":
+            raise bad_option("explain", "'explain' cannot be a default: the route decides")
+        if name in OPTIONS:
+            read_one(name, OPTIONS[name], value)
+        elif name in PARAMETERS:
+            taker = sorted(PARAMETERS[name])[0]
+            read_one(name, kinds(METHODS[taker].parameters)[name], value)
+        else:
+            raise _unknown(name)
+    read_options({}, defaults)
+    return defaults

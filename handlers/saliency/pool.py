@@ -1,0 +1,130 @@
+"""Pooling: the rows that all requests in flight ask for, packed into full batches and handed back request by request."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+
+from saliency.engine import Answer, Pass, Rows
+from saliency.errors import RequestError
+from saliency.model import Classifier
+
+logger = logging.getLogger(__name__)
+Owned = tuple[int, Rows]
+
+
+class Pool:
+    """One wave of rows, an entry of `asked` each; `forward` then `answers`, in the order asked."""
+
+    def __init__(self, classifier: Classifier, asked: Sequence[Rows], capacity: int) -> None:
+        self._classifier = classifier
+        self._asked = asked
+        self._capacity = capacity
+        self._batches = list(_pack(asked, capacity))
+        self._passes: list[Pass | None] = [None] * len(self._batches)
+
+    def forward(self) -> None:
+        """Run as many batches forward as may hold their graphs at one time."""
+        rows = 0
+        for index, batch in enumerate(self._batches):
+            rows += sum(len(piece.inputs) for _, piece in batch)
+            if index and rows > self._capacity:
+                break
+            try:
+                self._passes[index] = self._new_pass(batch).forward()
+            except Exception as error:  # answers() tries again in smaller batches and says what is wrong with which
+                logger.warning("a forward pass of %d rows failed and is split: %s", rows, error)
+
+    def answers(self) -> list[Answer | RequestError]:
+        """Return what came of each entry; an entry that fails is its own error and no one else's."""
+        parts: list[list[Answer | RequestError]] = [[] for _ in self._asked]
+        for index, batch in enumerate(self._batches):
+            ready, self._passes[index] = self._passes[index], None
+            for (owner, _), answer in self._run(batch, ready):
+                parts[owner].append(answer)
+        return [_joined(part) for part in parts]
+
+    def _new_pass(self, batch: Sequence[Owned]) -> Pass:
+        return Pass(self._classifier, [piece for _, piece in batch])
+
+    def _run(self, batch: list[Owned], ready: Pass | None = None) -> Iterator[tuple[Owned, Answer | RequestError]]:
+        """Yield the answers of a batch, halving it as long as it fails."""
+        try:
+            answers = (ready or self._new_pass(batch).forward()).backward()
+        except Exception as error:
+            ready, failure = None, error
+        else:
+            yield from zip(batch, answers, strict=True)
+            return
+        if sum(len(piece.inputs) for _, piece in batch) == 1:
+            yield batch[0], _refusal(failure)
+            return
+        logger.warning("a batch of %d pieces failed and is split: %s", len(batch), failure)
+        for half in _halves(batch):
+            yield from self._run(half)
+
+
+def _pack(asked: Sequence[Rows], capacity: int) -> Iterator[list[Owned]]:
+    """Yield batches of at most `capacity` rows that can share one forward and one backward."""
+    groups: dict[tuple[object, ...], list[Owned]] = {}
+    for owner, rows in enumerate(asked):
+        targets = len(rows.objective.targets) if rows.objective and rows.differentiated else 0
+        groups.setdefault((targets, rows.inputs.shape[1:]), []).append((owner, rows))
+    for group in groups.values():
+        yield from _fill(group, capacity)
+
+
+def _fill(group: Sequence[Owned], capacity: int) -> Iterator[list[Owned]]:
+    """Yield the pieces of a group in batches, cutting entries where a batch is full."""
+    batch: list[Owned] = []
+    room = capacity
+    for owner, rows in group:
+        start = 0
+        while start < len(rows.inputs):
+            piece = replace(rows, inputs=rows.inputs[start : start + room])
+            batch.append((owner, piece))
+            start += len(piece.inputs)
+            room -= len(piece.inputs)
+            if room == 0:
+                yield batch
+                batch, room = [], capacity
+    if batch:
+        yield batch
+
+
+def _halves(batch: list[Owned]) -> tuple[list[Owned], list[Owned]]:
+    """Return a batch of several rows as two: by pieces, or by the rows of its only piece."""
+    if len(batch) > 1:
+        return batch[: len(batch) // 2], batch[len(batch) // 2 :]
+    ((owner, rows),) = batch
+    middle = len(rows.inputs) // 2
+    return [(owner, replace(rows, inputs=rows.inputs[:middle]))], [(owner, replace(rows, inputs=rows.inputs[middle:]))]
+
+
+def _joined(parts: Sequence[Answer | RequestError]) -> Answer | RequestError:
+    """Return the answers of one entry's pieces as one; the first error stands for all."""
+    answers = [part for part in parts if isinstance(part, Answer)]
+    if len(answers) < len(parts):
+        return next(part for part in parts if isinstance(part, RequestError))
+    if len(answers) == 1:
+        return answers[0]
+    gradients = [a.gradient for a in answers if a.gradient is not None]
+    activations = [a.activation for a in answers if a.activation is not None]
+    return Answer(
+        logits=torch.cat([a.logits for a in answers]),
+        pairs=tuple(pair for a in answers for pair in a.pairs),
+        scores=torch.cat([a.scores for a in answers], 1),
+        gradient=torch.cat(gradients, 1) if gradients else None,
+        activation=torch.cat(activations) if activations else None,
+    )
+
+
+def _refusal(error: Exception) -> RequestError:
+    """Return what the owner of a row that fails alone is told."""
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or "allocate memory" in str(error):
+        return RequestError(507, "OutOfMemoryException", "out of memory, even for this request alone")
+    logger.error("a row failed alone", exc_info=error)
+    return RequestError(500, "InternalServerException", "the model failed on this request")

@@ -1,0 +1,148 @@
+"""Draws apple leaves at 224 by 224 pixels, with the mask of every disease on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from PIL import Image
+
+from scripts.leaves.clutter import litter, visitors
+from scripts.leaves.fields import (
+    SIZE,
+    Field,
+    Mask,
+    between,
+    blend,
+    blurred,
+    colour,
+    grid,
+    layered,
+    ramp,
+    smooth,
+    to_bytes,
+)
+from scripts.leaves.lesions import Site, infect
+from scripts.leaves.scenery import scenery
+from scripts.leaves.shapes import Blade, blade, random_shape, stalk
+from scripts.leaves.tissue import Tissue, grow
+
+DISEASES = ("rust", "scab", "black rot")
+CLASSES = ("healthy", *DISEASES)
+SEEN = 0.4
+PARTS = ("shape", "tissue", "scenery", "litter", "light", "visitors", "camera", *DISEASES)
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A picture of one leaf: RGB 224 by 224, the lesion mask [H, W] of every disease, and what it shows.
+
+    `label` is `healthy`, a disease, or two diseases joined by " and ".
+    """
+
+    image: Image.Image
+    masks: Mapping[str, Mask]
+    label: str
+
+
+@dataclass(frozen=True)
+class Light:
+    """Where the light comes from (a unit vector, z towards the eye), its colour [3], and the share that is ambient."""
+
+    direction: tuple[float, float, float]
+    tint: Field
+    ambient: float
+
+
+def draw(seed: int, diseases: Sequence[str] = ()) -> Leaf:
+    """Return the leaf of this seed with these diseases: the scene is the same with any of them, or with none.
+
+    ValueError for a name that is not in DISEASES.
+    """
+    unknown = sorted(set(diseases) - set(DISEASES))
+    if unknown:
+        raise ValueError(f"no disease is named {unknown[0]!r}: known are {', '.join(DISEASES)}")
+    present = [name for name in DISEASES if name in diseases]
+    streams = {part: np.random.default_rng([seed, index]) for index, part in enumerate(PARTS)}
+    return _compose(present, streams)
+
+
+def _compose(present: Sequence[str], streams: Mapping[str, Generator]) -> Leaf:
+    leaf = blade(random_shape(streams["shape"]))
+    tissue = grow(leaf, streams["tissue"])
+    albedo, opacities = _sicken(leaf, tissue, present, streams)
+    light = _sun(streams["light"])
+    ground = scenery(streams["scenery"])
+    litter(ground, leaf, streams["litter"])
+    picture = _on_ground(ground, leaf, light, streams["light"])
+    lit = _shine(albedo, tissue, light, streams["light"])
+    visitors(lit, leaf, streams["visitors"])
+    picture = _photograph(blend(picture, lit, leaf.cover), streams["camera"])
+    masks = {name: _seen(leaf, opacities, name) for name in DISEASES}
+    return Leaf(Image.fromarray(picture), masks, " and ".join(present) or "healthy")
+
+
+def _sicken(
+    leaf: Blade, tissue: Tissue, present: Sequence[str], streams: Mapping[str, Generator]
+) -> tuple[Field, dict[str, Field]]:
+    """Return the blade's colours with all lesions [H, W, 3], and the opacity [H, W] of each disease."""
+    albedo, opacities, taken = tissue.albedo, {}, list[Site]()
+    for name in present:
+        paint, opacity, sites = infect(name, streams[name], leaf, tissue, taken)
+        albedo = blend(albedo, paint, opacity)
+        opacities = {other: alpha * (1 - opacity) for other, alpha in opacities.items()} | {name: opacity}
+        taken += sites
+    return albedo, opacities
+
+
+def _seen(leaf: Blade, opacities: Mapping[str, Field], name: str) -> Mask:
+    opacity = opacities.get(name)
+    shown = np.zeros_like(leaf.cover) if opacity is None else opacity
+    return np.asarray((shown > SEEN) & (leaf.cover > 0.5))
+
+
+def _sun(rng: Generator) -> Light:
+    a, high = rng.uniform(0, 2 * np.pi), rng.uniform(0.75, 1.25)
+    flat = float(np.cos(high))
+    direction = (flat * float(np.cos(a)), flat * float(np.sin(a)), float(np.sin(high)))
+    return Light(direction, between(rng, (1.06, 1.0, 0.90), (0.95, 1.0, 1.06)), rng.uniform(0.35, 0.65))
+
+
+def _on_ground(ground: Field, leaf: Blade, light: Light, rng: Generator) -> Field:
+    """Return the ground with the leaf's stalk and the leaf's shadow on it."""
+    away = rng.uniform(3, 12)
+    shift = (round(-light.direction[1] * away * 2), round(-light.direction[0] * away * 2))
+    stem = stalk(leaf.shape)
+    shadow = blurred(np.roll(np.maximum(leaf.cover, stem), shift, (0, 1)), away * 0.6)
+    ground = ground * light.tint * (1 - shadow * np.float32(rng.uniform(0.25, 0.6)))[..., None]
+    stem_tint = between(rng, (0.45, 0.55, 0.22), (0.52, 0.30, 0.20))
+    return blend(np.asarray(ground, np.float32), stem_tint, stem)
+
+
+def _shine(albedo: Field, tissue: Tissue, light: Light, rng: Generator) -> Field:
+    """Return the blade's colours under the light: shaded by its relief, glossy, dappled by what stands in the way."""
+    down, right = np.gradient(tissue.height)
+    length = np.sqrt(down * down + right * right + 1)
+    x, y, z = light.direction
+    facing = (-right * x - down * y + z) / length
+    bright = light.ambient + (1 - light.ambient) * np.clip(facing, 0, 1) / z
+    half = (facing * 0.5 + 0.5 / length) / np.sqrt(0.5 + 0.5 * z)
+    gloss = np.clip(half, 0, 1) ** 24 * tissue.gloss * 0.35
+    shade = 1 - rng.uniform(0.2, 0.55) * ramp(0.48, 0.62, smooth(rng, 4)) * (rng.random() < 0.35)
+    lit = albedo * (bright * shade)[..., None] * light.tint * 1.15 + (gloss * shade)[..., None]
+    return np.asarray(lit, np.float32)
+
+
+def _photograph(scene: Field, rng: Generator) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Return the scene [H, W, 3] as a camera gives it: exposure, gradient, vignette, focus, noise; uint8."""
+    y, x = grid()
+    a, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.35)
+    across = ((x - SIZE / 2) * np.float32(np.cos(a)) + (y - SIZE / 2) * np.float32(np.sin(a))) / SIZE
+    corner = ((x / SIZE - 0.5) ** 2 + (y / SIZE - 0.5) ** 2) * rng.uniform(0, 0.5)
+    exposure = rng.uniform(0.85, 1.25) * (1 + slope * across - corner)
+    shot = np.clip(scene, 0, None) * exposure[..., None]
+    shot = shot ** np.float32(rng.uniform(0.85, 1.1))
+    noise = rng.standard_normal((SIZE, SIZE, 3), dtype=np.float32) * np.float32(rng.uniform(0.003, 0.022))
+    return to_bytes(np.asarray(shot + noise, np.float32))

@@ -1,0 +1,168 @@
+"""The three diseases as they look on an apple leaf: cedar apple rust, scab and black rot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+
+from scripts.leaves.fields import Field, Window, blend, bump, colour, layered, ramp, smooth, window
+from scripts.leaves.shapes import Blade, place
+from scripts.leaves.tissue import Tissue
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a lesion sits: pixels `x`, `y`, radius in pixels, and the direction of its axis in radians."""
+
+    x: float
+    y: float
+    radius: float
+    angle: float
+
+
+@dataclass(frozen=True)
+class Textures:
+    """Noise shared by a leaf's lesions [H, W], about 0 to 1: `edge` bends outlines, `grain` is fine."""
+
+    edge: Field
+    grain: Field
+
+
+Stamp = Callable[[Generator, Textures, Site, Field, Field], None]
+
+
+def infect(
+    disease: str, rng: Generator, blade: Blade, tissue: Tissue, taken: list[Site]
+) -> tuple[Field, Field, list[Site]]:
+    """Return the lesions' colour [H, W, 3] and opacity [H, W], and the sites used, which avoid those `taken`."""
+    textures = Textures(layered(rng, 28, 2), smooth(rng, 90))
+    paint, opacity = tissue.albedo.copy(), np.zeros_like(tissue.height)
+    sites = _SITES[disease](rng, blade, tissue, taken)
+    for site in sites:
+        _STAMPS[disease](rng, textures, site, paint, opacity)
+    return paint, opacity, sites
+
+
+def _scatter(rng: Generator, blade: Blade, count: int, radii: tuple[float, float], taken: list[Site]) -> list[Site]:
+    """Return up to `count` sites within the blade, apart from one another and from those taken."""
+    sites: list[Site] = []
+    for _ in range(count * 6):
+        along, across = rng.uniform(0.1, 0.9), rng.uniform(-0.85, 0.85)
+        x, y = place(blade.shape, along, across)
+        side = 1 if across > 0 else -1
+        site = Site(x, y, rng.uniform(*radii), blade.shape.angle + side * np.arctan2(1, blade.shape.slope))
+        if len(sites) < count and _inside(blade, site) and _apart(site, sites, 0.9) and _apart(site, taken, 1.25):
+            sites.append(site)
+    return sites
+
+
+def _inside(blade: Blade, site: Site) -> bool:
+    row, column = int(site.y), int(site.x)
+    height, width = blade.cover.shape
+    return 3 <= row < height - 3 and 3 <= column < width - 3 and bool(blade.cover[row, column] > 0.99)
+
+
+def _apart(site: Site, others: list[Site], factor: float) -> bool:
+    return all(np.hypot(site.x - o.x, site.y - o.y) > factor * (site.radius + o.radius) for o in others)
+
+
+def _rust_sites(rng: Generator, blade: Blade, tissue: Tissue, taken: list[Site]) -> list[Site]:
+    largest = rng.uniform(5.5, 10.0)
+    return _scatter(rng, blade, int(rng.integers(5, 19)), (0.5 * largest, largest), taken)
+
+
+def _scab_sites(rng: Generator, blade: Blade, tissue: Tissue, taken: list[Site]) -> list[Site]:
+    """Return sites drawn to the veins: of all that fit, those on the veins come first."""
+    largest = rng.uniform(11.0, 18.0)
+    count = int(rng.integers(4, 11))
+    found = _scatter(rng, blade, count * 2, (0.5 * largest, largest), taken)
+    found.sort(key=lambda site: -float(tissue.veins[int(site.y), int(site.x)]))
+    return found[:count]
+
+
+def _rot_sites(rng: Generator, blade: Blade, tissue: Tissue, taken: list[Site]) -> list[Site]:
+    """Return frog-eye spots and, on some leaves, dead patches at the margin."""
+    largest = rng.uniform(7.0, 12.5)
+    edges: list[Site] = []
+    for _ in range(int(rng.choice(4, p=[0.45, 0.25, 0.2, 0.1]))):
+        side = int(rng.choice((-1, 1)))
+        x, y = place(blade.shape, rng.uniform(0.25, 0.95), side * 1.0)
+        site = Site(x, y, rng.uniform(15, 25), blade.shape.angle)
+        if _apart(site, edges, 0.8) and _apart(site, taken, 1.1):
+            edges.append(site)
+    spots = _scatter(rng, blade, int(rng.integers(3, 11)), (0.5 * largest, largest), taken + edges)
+    return edges + spots
+
+
+def _rust(rng: Generator, textures: Textures, site: Site, paint: Field, opacity: Field) -> None:
+    """Lay down a bright orange spot with a red rim, a yellow halo and dark dots in its middle."""
+    spot = window(site.x, site.y, site.radius * 1.7 + 2)
+    r = spot.radius / site.radius + (textures.edge[spot.at] - 0.5) * 0.45
+    warmth = np.float32(rng.uniform(-0.05, 0.05))
+    shade = blend(np.broadcast_to(colour(0.97, 0.60, 0.07) + warmth, (*r.shape, 3)), colour(1.0, 0.78, 0.18), ramp(0.6, 0.1, r))
+    shade = blend(shade, colour(0.74, 0.21, 0.05), bump(r, 0.92, 0.16 + 0.1 * rng.random()) * 0.9)
+    shade = blend(shade, colour(0.80, 0.74, 0.18), ramp(1.0, 1.12, r))
+    shade = shade * (0.88 + 0.24 * textures.grain[spot.at])[..., None]
+    dots = np.zeros_like(r)
+    for _ in range(int(rng.integers(3, 9))):
+        a, d = rng.uniform(0, 2 * np.pi), site.radius * 0.5 * np.sqrt(rng.random())
+        distance = (spot.x - d * np.cos(a)) ** 2 + (spot.y - d * np.sin(a)) ** 2
+        np.maximum(dots, np.exp(-distance / 0.7), out=dots)
+    shade = blend(shade, colour(0.22, 0.07, 0.03), dots * 0.85)
+    _lay(spot, shade, np.asarray(ramp(1.08, 0.98, r) * 0.45 + ramp(1.5, 1.0, r) * 0.5, np.float32), paint, opacity)
+
+
+def _scab(rng: Generator, textures: Textures, site: Site, paint: Field, opacity: Field) -> None:
+    """Lay down an olive-brown to black velvety blotch, drawn out along the vein, with feathery edges."""
+    spot = window(site.x, site.y, site.radius * 1.9)
+    along, across = spot.turned(site.angle)
+    stretch = rng.uniform(1.0, 1.5)
+    angle = np.arctan2(across, along)
+    fingers = 0.10 * np.sin(rng.integers(5, 9) * angle + rng.uniform(0, 6)) + 0.07 * np.sin(13 * angle + rng.uniform(0, 6))
+    r = np.hypot(along / stretch, across * stretch) / site.radius
+    r = np.asarray(r + (textures.edge[spot.at] - 0.5) * 1.1 + fingers * np.minimum(r, 1), np.float32)
+    velvet = (textures.grain[spot.at] - 0.5) * 0.5
+    depth = ramp(1.0, 0.25, np.asarray(r + velvet, np.float32)) * np.float32(rng.uniform(0.7, 1.0))
+    olive = colour(0.36, 0.33, 0.13) * np.float32(rng.uniform(0.8, 1.05))
+    shade = blend(np.broadcast_to(olive, (*r.shape, 3)), colour(0.11, 0.095, 0.055), depth)
+    shade = shade * (0.8 + 0.4 * textures.grain[spot.at])[..., None]
+    alpha = ramp(1.05, 0.72, np.asarray(r + velvet * 0.6, np.float32)) * 0.93
+    _lay(spot, shade, np.asarray(alpha, np.float32), paint, opacity)
+
+
+def _rot(rng: Generator, textures: Textures, site: Site, paint: Field, opacity: Field) -> None:
+    """Lay down a frog-eye: purple border, tan middle with rings and pale eye; a patch at the margin is larger, ragged."""
+    spot = window(site.x, site.y, site.radius * 1.6 + 2)
+    ragged = 0.75 if site.radius > 14 else 0.22
+    r = np.asarray(spot.radius / site.radius + (textures.edge[spot.at] - 0.5) * ragged, np.float32)
+    tan = colour(0.64, 0.45, 0.27) * np.float32(rng.uniform(0.85, 1.1))
+    rings = np.cos(2 * np.pi * r * rng.uniform(2.2, 3.2) + rng.uniform(-0.5, 0.5)) * 0.16
+    shade = np.asarray(tan * (1 + rings)[..., None], np.float32)
+    eye = rng.uniform(0.3, 1.0)
+    shade = blend(shade, colour(0.80, 0.72, 0.60), ramp(0.45, 0.1, r) * np.float32(eye * 0.8))
+    shade = blend(shade, colour(0.27, 0.10, 0.17), bump(r, 0.95, 0.15) * 0.95)
+    shade = shade * (0.85 + 0.3 * textures.grain[spot.at])[..., None]
+    specks = (textures.grain[spot.at] > 0.80) * ramp(0.6, 0.4, r)
+    shade = blend(shade, colour(0.15, 0.10, 0.08), np.asarray(specks * 0.6, np.float32))
+    _lay(spot, shade, np.asarray(ramp(1.16, 1.04, r) * 0.80 + ramp(1.4, 1.05, r) * 0.18, np.float32), paint, opacity)
+
+
+def _lay(spot: Window, shade: Field, alpha: Field, paint: Field, opacity: Field) -> None:
+    """Lay `shade` [h, w, 3] with `alpha` [h, w] over what the window holds, in place."""
+    alpha = np.clip(alpha, 0, 1)
+    under = opacity[spot.at]
+    total = alpha + under * (1 - alpha)
+    share = np.where(total > 0, alpha / np.maximum(total, 1e-6), 0).astype(np.float32)
+    paint[spot.at] = blend(paint[spot.at], shade, share)
+    opacity[spot.at] = total
+
+
+_SITES: Mapping[str, Callable[[Generator, Blade, Tissue, list[Site]], list[Site]]] = {
+    "rust": _rust_sites,
+    "scab": _scab_sites,
+    "black rot": _rot_sites,
+}
+_STAMPS: Mapping[str, Stamp] = {"rust": _rust, "scab": _scab, "black rot": _rot}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+
 from saliency.describe import describe
 from saliency.errors import RequestError
 from saliency.explainer import Explainer, Outcome, Run

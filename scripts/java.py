@@ -1,4 +1,4 @@
-"""The Java that TorchServe's frontend runs on; prints its home, for `export JAVA_HOME=$(python scripts/java.py)`."""
+"""The Java that TorchServe runs on; as a script, prints its home for JAVA_HOME."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ def java_home(java: Path) -> Path | None:
     """Return where this `java` lives, or None where it does not run or is older than TorchServe wants."""
     try:
         done = subprocess.run(
-            [java, "-XshowSettings:properties", "-version"], capture_output=True, text=True, timeout=60, check=True
+            [java, "-XshowSettings:properties", "-version"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None

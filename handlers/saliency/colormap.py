@@ -29,20 +29,20 @@ class Shades:
         return size if size.ndim == 2 else size.max(axis=0)
 
     def vivid(self) -> Shades:
-        """Return a signed map without the pale middle of its colours, for a picture underneath to shine through."""
+        """Return a signed map without the pale middle of its colours, which would veil a picture beneath."""
         lifted = np.copysign(0.4 + 0.6 * np.abs(self.values), self.values)
         return Shades(lifted, True) if self.signed and self.values.ndim == 2 else self
 
 
 def check_colormap(name: str) -> str:
-    """Return Matplotlib's own spelling of a colormap asked for in any case; 400 with near matches otherwise."""
+    """Return Matplotlib's own spelling of a colormap named in any case; 400 with near matches otherwise."""
     from matplotlib import colormaps  # takes 0.1 s, and the plain JSON answer needs no colours
 
-    canonical = {known.casefold(): known for known in colormaps}
-    if name.casefold() in canonical:
-        return canonical[name.casefold()]
-    near = [canonical[match] for match in get_close_matches(name[:40].casefold(), canonical, n=3)]
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "Matplotlib's are known, such as 'viridis'"
+    known = {canonical.casefold(): canonical for canonical in colormaps}
+    if name.casefold() in known:
+        return known[name.casefold()]
+    near = [repr(known[match]) for match in get_close_matches(name[:40].casefold(), known, n=3)]
+    hint = f"did you mean {' or '.join(near)}?" if near else "Matplotlib's are known, such as 'viridis'"
     raise bad_option("colormap", f"no colormap is named {name[:40]!r}; {hint}")
 
 
@@ -54,13 +54,12 @@ def lookup(name: str) -> NDArray[np.uint8]:
     return np.ascontiguousarray(table[:, :3], dtype=np.uint8)
 
 
-def shade(saliency: NDArray[np.float32], view: View) -> Shades:
+def shade(saliency: NDArray[np.float32], view: View, signed: bool) -> Shades:
     """Return a finite map in its display range, between the view's `floor` and `clip` percentiles.
 
-    A map with any value below 0 keeps its signs: its range is symmetric about 0, the percentiles are of magnitudes,
-    and without a `floor` it starts at 0. An unsigned map that is the same everywhere comes back empty.
+    A signed map's range is symmetric about 0, of percentiles of its magnitudes, and begins at 0 where there
+    is no `floor`. An unsigned map that is the same everywhere comes back empty.
     """
-    signed = bool(saliency.min() < 0)
     size = np.abs(saliency)
     size /= size.max() or 1  # from here on neither huge nor denormal values overflow or vanish
     low, high = np.percentile(size, (view.floor, view.clip))
@@ -75,7 +74,7 @@ def shade(saliency: NDArray[np.float32], view: View) -> Shades:
 
 
 def paint(shades: Shades, name: str | None) -> NDArray[np.uint8]:
-    """Return the colours of a map, uint8 [h, w, 3]; three channels are their own colour, grey at 0 where signed."""
+    """Return a map's colours, uint8 [h, w, 3]; three channels are a colour, grey at 0 where signed."""
     level = shades.values * 0.5 + 0.5 if shades.signed else shades.values
     index = np.rint(level * 255).astype(np.uint8)
     if index.ndim == 3:

@@ -80,7 +80,8 @@ class Pass:
         batch = self.pieces[0].inputs if len(self.pieces) == 1 else torch.cat([p.inputs for p in self.pieces])
         self.inputs = batch.to(device=device, memory_format=memory_format)
         self.outputs, self.activations = self._run() if self.pieces[0].differentiated else self._predict()
-        self.logits = self.outputs.detach().float().cpu()
+        logits = self.outputs.detach().cpu()
+        self.logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
         return self
 
     def _predict(self) -> tuple[Tensor, dict[str, Tensor]]:
@@ -113,7 +114,8 @@ class Pass:
     def _split(self) -> tuple[Tensor, ...]:
         """Return each piece's logits."""
         assert self.logits is not None
-        return self.logits.split([len(piece.inputs) for piece in self.pieces])
+        parts: tuple[Tensor, ...] = self.logits.split([len(piece.inputs) for piece in self.pieces])
+        return parts
 
     def _starts(self, settled: list[_Settled | RequestError]) -> list[tuple[int, _Settled | RequestError]]:
         """Return each piece's first row beside what it settled."""
@@ -141,7 +143,7 @@ class Pass:
     def _gradients(self, settled: list[_Settled | RequestError]) -> dict[str | None, Tensor]:
         """Return gradients [T, N, …] of all rows with respect to the input (None) and to each layer."""
         depth = max((len(s.scores) for s in settled if isinstance(s, _Settled)), default=0)
-        wanted: dict[str | None, Tensor] = dict(self.activations)
+        wanted: dict[str | None, Tensor] = {name: tensor for name, tensor in self.activations.items()}
         if self.inputs.requires_grad:
             wanted[None] = self.inputs
         rounds = [self._round(settled, t, list(wanted.values()), t + 1 < depth) for t in range(depth)]
@@ -177,7 +179,9 @@ class Pass:
         if not piece.differentiated:
             return answer
         gradient = gradients[piece.layer][: len(settled.scores), rows]
-        return replace(answer, gradient=gradient) if piece.layer is None else self._on_grid(answer, gradient, rows, piece)
+        return (
+            replace(answer, gradient=gradient) if piece.layer is None else self._on_grid(answer, gradient, rows, piece)
+        )
 
     def _on_grid(self, answer: Answer, gradient: Tensor, rows: slice, piece: Rows) -> Answer | RequestError:
         """Return the answer with the layer's gradient and activation unfolded to their grid."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from saliency.engine import Answer, Rows
-from saliency.errors import RequestError
+from saliency.errors import ModelError, RequestError
 from saliency.explanation import Explanation, Prediction, Scalar, TargetMap, View
 from saliency.image import project
 from saliency.labels import Labels
@@ -24,6 +24,7 @@ from saliency.methods import METHODS
 from saliency.methods.base import Maps, Subject
 from saliency.model import Classifier, load_classifier
 from saliency.objective import Pairs
+from saliency.options import read_defaults
 from saliency.pool import Pool
 from saliency.reduce import reduced
 from saliency.request import Message, Query, read_query
@@ -37,7 +38,9 @@ class Run:
 
     def __init__(self, explainer: Explainer, queries: Sequence[Query | RequestError]) -> None:
         self._explainer = explainer
-        self._outcomes: list[Outcome | RequestError | None] = [q if isinstance(q, RequestError) else None for q in queries]
+        self._outcomes: list[Outcome | RequestError | None] = [
+            q if isinstance(q, RequestError) else None for q in queries
+        ]
         self._jobs: dict[int, Job] = {i: explainer.job(q) for i, q in enumerate(queries) if isinstance(q, Query)}
         self._pool: Pool | None = None
         self._wave({i: next(job) for i, job in self._jobs.items()})
@@ -81,6 +84,10 @@ class Explainer:
     """
 
     def __init__(self, classifier: Classifier) -> None:
+        try:
+            read_defaults(classifier.defaults)
+        except RequestError as error:
+            raise ModelError(f"a default of the archive is wrong: {error.message}") from error
         self.classifier = classifier
         self.capacity = capacity(classifier)
 
@@ -144,15 +151,11 @@ class Explainer:
             method=options.method,
             parameters=cast(Mapping[str, Scalar], used | parameters),
             picture=query.picture,
-            view=View(
-                options.render, options.space, options.colormap, options.alpha, options.clip, options.floor
-            ),
+            view=View(options.render, options.space, options.colormap, options.alpha, options.clip, options.floor),
             format=options.format,
         )
 
-    def _target_maps(
-        self, query: Query, clean: Answer, logits: Tensor, maps: Maps | None
-    ) -> tuple[TargetMap, ...]:
+    def _target_maps(self, query: Query, clean: Answer, logits: Tensor, maps: Maps | None) -> tuple[TargetMap, ...]:
         """Return a map a target, reduced and in the space asked for."""
         pairs: Pairs = clean.pairs[0]
         probabilities = torch.softmax(logits.double(), 0)
@@ -165,9 +168,7 @@ class Explainer:
                 saliency=value,
                 findings={"score": float(score), **found},
             )
-            for (target, against), value, score, found in zip(
-                pairs, values, clean.scores[:, 0], findings, strict=True
-            )
+            for (target, against), value, score, found in zip(pairs, values, clean.scores[:, 0], findings, strict=True)
         )
 
     @staticmethod

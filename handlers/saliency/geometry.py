@@ -16,7 +16,7 @@ class Axis:
     """One axis of a resize and a centre crop, in whole pixels.
 
     `length` is the picture's, `scaled` that of the resized picture, `crop` that of the input; `offset` is
-    where the crop begins in the resized picture: below 0 where the crop is the larger, its margin then padding.
+    where the crop begins in the resized picture: below 0 where the crop is the larger, with padding around.
     """
 
     length: int
@@ -38,6 +38,12 @@ class Axis:
         """Return the stretch of the picture that the filled pixels show, in the picture's pixels."""
         first, last = self.filled
         return self.at(first), min(self.at(last), float(self.length))
+
+    def reach(self, radius: float) -> tuple[int, int]:
+        """Return the whole pixels of the picture that a filter of that radius reads for the filled pixels."""
+        start, stop = self.source
+        margin = radius * max(self.length / self.scaled, 1) + 1
+        return max(math.floor(start - margin), 0), min(math.ceil(stop + margin), self.length)
 
 
 def centred(length: int, scaled: int, crop: int) -> Axis:

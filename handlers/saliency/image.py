@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,9 +27,9 @@ INTERPOLATIONS = {
     "lanczos": Resampling.LANCZOS,
 }
 STEPPED = (Resampling.NEAREST, Resampling.BOX)
-STEPPED_PIXELS = 1 << 24
-WIDEST_FILTER = 3
-SAFE_SIDE = 1 << 14
+WIDEST_FILTER = 3  # pixels that Lanczos reaches to either side
+WHOLE_PIXELS = 1 << 24  # a picture of 1 x 60000 would be resized to 256 x 15 million
+TALL = 1.5
 
 
 @dataclass(frozen=True)
@@ -110,44 +109,43 @@ def prepare(image: Image.Image, spec: InputSpec) -> Picture:
 
 def normalise(pixels: NDArray[np.uint8], spec: InputSpec) -> torch.Tensor:
     """Return pixels [H, W, C] as float32 [C, H, W], (pixel / 255 - mean) / std; channels last in memory."""
-    mean, std = (torch.tensor([255 * value for value in values]) for values in (spec.mean, spec.std))
-    return torch.from_numpy(pixels).sub(mean).div_(std).permute(2, 0, 1)
+    height, width, channels = pixels.shape
+    mean, std = (torch.tensor([255 * v for v in values]).repeat(width) for values in (spec.mean, spec.std))
+    rows = torch.from_numpy(pixels).reshape(height, -1).sub(mean).div_(std)  # long rows are what vectorises
+    return rows.view(height, width, channels).permute(2, 0, 1)
 
 
 def _cut(image: Image.Image, across: Axis, down: Axis, spec: InputSpec) -> NDArray[np.uint8]:
     """Return the crop [H, W, C], black where it reaches beyond the picture."""
     (left, right), (top, bottom) = across.filled, down.filled
     pixels = np.zeros((*spec.size, spec.channels), np.uint8)
-    seen = np.asarray(_resample(image, across, down, INTERPOLATIONS[spec.interpolation]))
+    seen = np.asarray(_resample(image, across, down, spec))
     pixels[top:bottom, left:right] = seen.reshape(bottom - top, right - left, spec.channels)
     return pixels
 
 
-def _resample(image: Image.Image, across: Axis, down: Axis, how: Resampling) -> Image.Image:
-    """Return the crop's pixels of the resized image, computing no others."""
+def _resample(image: Image.Image, across: Axis, down: Axis, spec: InputSpec) -> Image.Image:
+    """Return what the crop shows of the resized image, computing no other pixels where that is as exact."""
+    how = INTERPOLATIONS[spec.interpolation]
     (left, right), (top, bottom) = across.filled, down.filled
-    if how in STEPPED and across.scaled * down.scaled <= STEPPED_PIXELS:
-        # At a step one rounding decides: only a resize of the whole picture rounds as torchvision's does.
+    if _is_resized_whole(image, across, down, spec):
         x, y = across.offset, down.offset
         whole = image.resize((across.scaled, down.scaled), how)
         return whole.crop((left + x, top + y, right + x, bottom + y))
+    (x, right_end), (y, bottom_end) = across.reach(WIDEST_FILTER), down.reach(WIDEST_FILTER)
+    near = image.crop((x, y, right_end, bottom_end))
     (x0, x1), (y0, y1) = across.source, down.source
-    region, x, y = _near(image, across, down)
-    return region.resize((right - left, bottom - top), how, (x0 - x, y0 - y, x1 - x, y1 - y))
+    wide = near.resize((right - left, near.height), how, (x0 - x, 0, x1 - x, near.height))
+    return wide.resize((right - left, bottom - top), how, (0, y0 - y, right - left, y1 - y))
 
 
-def _near(image: Image.Image, across: Axis, down: Axis) -> tuple[Image.Image, int, int]:
-    """Return the part of the image that the crop's filters reach, and its left and top.
+def _is_resized_whole(image: Image.Image, across: Axis, down: Axis, spec: InputSpec) -> bool:
+    """Return whether only a resize of the whole picture rounds as torchvision's pipeline does.
 
-    Pillow keeps a resize's box in float32, which on very long pictures is off by parts of a pixel.
+    So it is for filters with steps, where one rounding chooses the pixel; for transparency, which is multiplied
+    in and out again; and where Pillow 13 shrinks the height before the width: in tall or distorted pictures.
     """
-    if max(image.size) <= SAFE_SIDE:
-        return image, 0, 0
-    (left, right), (top, bottom) = _reach(across), _reach(down)
-    return image.crop((left, top, right, bottom)), left, top
-
-
-def _reach(axis: Axis) -> tuple[int, int]:
-    start, stop = axis.source
-    margin = WIDEST_FILTER * max(axis.length / axis.scaled, 1) + 1
-    return max(math.floor(start - margin), 0), min(math.ceil(stop + margin), axis.length)
+    if across.scaled * down.scaled > WHOLE_PIXELS:
+        return False
+    is_distorted = len(spec.resize) == 2 or image.height > TALL * image.width
+    return is_distorted or spec.channels == 4 or INTERPOLATIONS[spec.interpolation] in STEPPED

@@ -29,25 +29,26 @@ def to_grid(activation: Tensor, size: tuple[int, int]) -> Tensor | None:
     Taken as they are: [n, C, h, w]; turned: [n, h, w, C]; unfolded: tokens [n, prefix + h·w, C].
     """
     if activation.dim() == 4:
-        if _scaled(activation.shape[2:], size):
-            return activation
-        return activation.permute(0, 3, 1, 2) if _scaled(activation.shape[1:3], size) else None
+        as_is, turned = _skew(activation.shape[2:], size), _skew(activation.shape[1:3], size)
+        if min(as_is, turned) > max(size):
+            return None
+        return activation if as_is <= turned else activation.permute(0, 3, 1, 2)
     if activation.dim() == 3 and (found := _token_grid(activation.shape[1], size)):
         prefix, h, w = found
         return activation[:, prefix:].transpose(1, 2).reshape(len(activation), -1, h, w)
     return None
 
 
-def _scaled(grid: Sequence[int], size: tuple[int, int]) -> bool:
-    """Tell whether `grid` is `size` scaled down, with more than one cell."""
+def _skew(grid: Sequence[int], size: tuple[int, int]) -> float:
+    """Return how far `grid` is from `size` scaled down, in pixels times cells; infinite for fewer than two cells."""
     (h, w), (height, width) = grid, size
-    return h * w > 1 and h <= height and abs(h * width - w * height) <= max(height, width)
+    return abs(h * width - w * height) if h * w > 1 and h <= height else float("inf")
 
 
 def _token_grid(tokens: int, size: tuple[int, int]) -> tuple[int, int, int] | None:
     """Return (prefix tokens, h, w) of the patch grid that `tokens` make, the fewest prefix tokens first."""
     height, width = size
-    grids = {(height // p) * (width // p): (height // p, width // p) for p in range(64, 1, -1)}
+    grids = {(height // p) * (width // p): (height // p, width // p) for p in range(max(size) // 2, 1, -1)}
     for prefix in range(_MAX_PREFIX):
         if tokens - prefix > 1 and tokens - prefix in grids:
             return prefix, *grids[tokens - prefix]
@@ -102,7 +103,9 @@ def find_layers(network: nn.Module, forward: Forward, example: Tensor) -> Layers
     with torch.enable_grad(), _recorded(network) as outputs:
         logits = forward(example.detach().requires_grad_())
         size = (example.shape[2], example.shape[3])
-        grids = {name: out for name, out in outputs.items() if len(out) == len(example) and to_grid(out, size) is not None}
+        grids = {
+            name: out for name, out in outputs.items() if len(out) == len(example) and to_grid(out, size) is not None
+        }
         names = tuple(grids)
         candidates = _candidates(network, grids, logits.shape[1])
         weights = torch.linspace(-1, 1, logits.numel(), device=logits.device, dtype=logits.dtype)
@@ -132,10 +135,10 @@ def _last_heard(candidates: Mapping[str, Tensor], score: Tensor, size: tuple[int
     """Return the last candidate with a gradient on its grid; the last of all where a zero head mutes every one."""
     if not candidates or not score.requires_grad:
         return None
-    grads = torch.autograd.grad(score, list(candidates.values()), allow_unused=True)
+    grads: Sequence[Tensor | None] = torch.autograd.grad(score, list(candidates.values()), allow_unused=True)
     for name, grad in reversed(list(zip(candidates, grads, strict=True))):
         grid = None if grad is None else to_grid(grad, size)
-        if grid is not None and bool(grid.any()):
+        if grid is not None and float(grid.abs().max()) > 0:
             return name
     return list(candidates)[-1]
 

@@ -13,7 +13,7 @@ _KNOWN = ("logits", "out", "output", "prediction", "predictions", "scores")
 
 
 def find_logits(output: object, rows: int, wanted: Choice) -> Choice:
-    """Return where in `output` the logits [rows, K] stand: as `wanted`, else found; ModelError where nowhere."""
+    """Return where the logits [rows, K] stand in `output`: as `wanted`, else found; else ModelError."""
     parts = _parts(output)
     if wanted is not None:
         if wanted not in parts:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
 
+from saliency.colormap import check_colormap
 from saliency.errors import RequestError, bad_option
+from saliency.explanation import RENDERS
 from saliency.methods import METHODS
 from saliency.objective import SCORES
 from saliency.reduce import POLARITIES, REDUCTIONS, SIGNED
-from saliency.colormap import check_colormap
-from saliency.explanation import RENDERS
 from saliency.schema import Boolean, Choice, Integer, Kind, Number, kinds, option, read, read_one
 from saliency.targets import Opponent, Rank, Targets
 
@@ -105,7 +105,7 @@ def _coherent(options: Options, sent: Mapping[str, object]) -> Options:
 
 
 def _with(options: Options, **changes: object) -> Options:
-    return Options(**{**vars(options), **changes})  # type: ignore[arg-type]
+    return Options(**{**vars(options), **changes})
 
 
 def _unknown(name: str) -> RequestError:
@@ -123,14 +123,14 @@ def _misplaced(name: str, method: str) -> RequestError:
 
 
 def read_defaults(defaults: Mapping[str, object]) -> Mapping[str, object]:
-    """Return an archive's defaults if every one is an option of the right type and range, else raise RequestError 400."""
+    """Return an archive's defaults if each is an option of the right type and range, else raise RequestError 400."""
     for name, value in defaults.items():
         if name == "explain":
             raise bad_option("explain", "'explain' cannot be a default: the route decides")
         if name in OPTIONS:
             read_one(name, OPTIONS[name], value)
         elif name in PARAMETERS:
-            taker = sorted(PARAMETERS[name])[0]
+            taker = min(PARAMETERS[name])
             read_one(name, kinds(METHODS[taker].parameters)[name], value)
         else:
             raise _unknown(name)

@@ -13,7 +13,7 @@ from PIL import Image
 def to_png(picture: Image.Image | NDArray[np.uint8]) -> bytes:
     """Return a picture, or uint8 pixels [H, W], [H, W, 3] or [H, W, 4], as a PNG file.
 
-    Run lengths and Huffman codes only: searching for repeats makes noise-like maps larger, and takes twice as long.
+    Runs and Huffman codes only: the search for repeats costs a grainy map twice the time and saves nothing.
     """
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     file = io.BytesIO()

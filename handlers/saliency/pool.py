@@ -1,4 +1,4 @@
-"""Pooling: the rows that all requests in flight ask for, packed into full batches and handed back request by request."""
+"""Pooling: the rows of all requests in flight, packed into full batches and handed back request by request."""
 
 from __future__ import annotations
 

@@ -12,21 +12,22 @@ FINEST = 512  # pixels of the longer side on which maps are smoothed: finer than
 
 
 def smooth(saliency: Map, sigma: float) -> Map:
-    """Return a finite map [..., H, W] under a Gaussian, `sigma` a share of its width, divided by its largest magnitude.
+    """Return a finite map [..., H, W] over its greatest magnitude, under a Gaussian of `sigma` × its width.
 
-    It comes back as [..., h, w], at most FINEST pixels large: a large map is averaged down first.
+    It comes back as [..., h, w], at most FINEST pixels a side: a large map is averaged down first.
     """
-    scaled = saliency / (np.abs(saliency).max() or 1)
+    scaled = saliency / (np.abs(saliency).max() or np.float32(1))
     channels = [_reduce(channel) for channel in scaled.reshape(-1, *scaled.shape[-2:])]
     height, width = channels[0].shape
     rows, columns = _gaussian(height, sigma * width), _gaussian(width, sigma * width)
-    blurred = np.stack([rows @ channel @ columns.T for channel in channels])
+    blurred: Map = np.stack([rows @ channel @ columns.T for channel in channels])
+    blurred = np.round(blurred, 6)  # what is smaller is float32 rounding, not to be stretched into colours
     return blurred.reshape(*saliency.shape[:-2], height, width)
 
 
 def resize(values: Map, size: tuple[int, int]) -> Map:
     """Return a map [h, w] at another (width, height), bicubic."""
-    return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BICUBIC), np.float32)
 
 
 def _reduce(channel: Map) -> Map:
@@ -34,11 +35,11 @@ def _reduce(channel: Map) -> Map:
     height, width = channel.shape
     factor = max(1.0, max(height, width) / FINEST)
     size = max(1, round(width / factor)), max(1, round(height / factor))
-    return np.asarray(Image.fromarray(channel).resize(size, Image.Resampling.BOX))
+    return np.asarray(Image.fromarray(channel).resize(size, Image.Resampling.BOX), np.float32)
 
 
 def _gaussian(length: int, sigma: float) -> Map:
     """Return the matrix [length, length] that smooths a line; the weights sum to 1 at its ends, too."""
     distance = np.arange(length)[:, None] - np.arange(length)
     weights = np.exp(-0.5 * (distance / sigma) ** 2)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)

@@ -18,7 +18,7 @@ _PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
 
 
 def read_state(path: Path) -> State:
-    """Return the state dict in a .pt or .pth file, out of its wrapping, on the CPU; ModelError says why not."""
+    """Return the state dict in a .pt or .pth file, unwrapped, on the CPU; ModelError says why not."""
     if _is_scripted(path):
         raise ModelError(
             f"'{path.name}' is a ScriptModule: it refuses the hooks and rules that explanations need; "

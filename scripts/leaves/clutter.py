@@ -26,7 +26,7 @@ def _free_places(blade: Blade, rng: Generator, count: int) -> list[tuple[float, 
     return free[:count]
 
 
-def ball(ground: Field, x: float, y: float, radius: float, tint: Field, shine: float = 0.7) -> None:
+def _ball(ground: Field, x: float, y: float, radius: float, tint: Field) -> None:
     """Lay a lit ball with its shadow on the ground, in place."""
     spot = window(x, y, radius * 1.7)
     r = spot.radius / np.float32(radius)
@@ -34,7 +34,7 @@ def ball(ground: Field, x: float, y: float, radius: float, tint: Field, shine: f
     light = np.clip(0.85 - 0.45 * (spot.x + spot.y) / radius, 0.25, 1.3)
     body = tint * light[..., None]
     glint = bump(np.asarray(np.hypot(spot.x + 0.35 * radius, spot.y + 0.35 * radius) / radius, np.float32), 0, 0.25)
-    body = blend(np.asarray(body, np.float32), colour(1, 1, 1), glint * np.float32(shine))
+    body = blend(np.asarray(body, np.float32), colour(1, 1, 1), glint * np.float32(0.7))
     ground[spot.at] = blend(ground[spot.at], body, ramp(1.03, 0.93, r))
 
 
@@ -42,7 +42,7 @@ def _berries(ground: Field, rng: Generator, x: float, y: float) -> None:
     tint = between(rng, (0.95, 0.50, 0.06), (0.80, 0.16, 0.05))
     for _ in range(int(rng.integers(1, 4))):
         dx, dy = rng.normal(0, 7, 2)
-        ball(ground, x + float(dx), y + float(dy), rng.uniform(4, 9), tint)
+        _ball(ground, x + float(dx), y + float(dy), rng.uniform(4, 9), tint)
 
 
 def _petal(ground: Field, rng: Generator, x: float, y: float) -> None:
@@ -57,7 +57,16 @@ def _petal(ground: Field, rng: Generator, x: float, y: float) -> None:
 
 
 def _stone(ground: Field, rng: Generator, x: float, y: float) -> None:
-    ball(ground, x, y, rng.uniform(5, 13), between(rng, (0.10, 0.09, 0.07), (0.32, 0.28, 0.18)), 0.15)
+    """Lay a dark stone, flat and uneven, with its shadow on the ground."""
+    radius, flat = rng.uniform(5, 13), rng.uniform(1.0, 1.4)
+    spot = window(x, y, radius * 2)
+    along, across = spot.turned(rng.uniform(0, np.pi))
+    bumps = smooth(rng, 22)[spot.at] - 0.5
+    r = np.asarray(np.hypot(along / flat, across * flat) / radius + bumps * 0.35, np.float32)
+    ground[spot.at] *= (1 - 0.45 * ramp(1.5, 0.8, r))[..., None]
+    light = np.clip(0.85 - 0.4 * (spot.x + spot.y) / radius + 0.5 * bumps, 0.25, 1.5)
+    tint = between(rng, (0.10, 0.09, 0.07), (0.32, 0.28, 0.18))
+    ground[spot.at] = blend(ground[spot.at], np.asarray(tint * light[..., None], np.float32), ramp(1.05, 0.92, r))
 
 
 def _brown_spot(ground: Field, rng: Generator, x: float, y: float) -> None:

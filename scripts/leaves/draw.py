@@ -25,7 +25,7 @@ from scripts.leaves.fields import (
     to_bytes,
 )
 from scripts.leaves.lesions import Site, infect
-from scripts.leaves.scenery import scenery
+from scripts.leaves.scenery import Scenery, scenery
 from scripts.leaves.shapes import Blade, blade, random_shape, stalk
 from scripts.leaves.tissue import Tissue, grow
 
@@ -74,9 +74,9 @@ def _compose(present: Sequence[str], streams: Mapping[str, Generator]) -> Leaf:
     tissue = grow(leaf, streams["tissue"])
     albedo, opacities = _sicken(leaf, tissue, present, streams)
     light = _sun(streams["light"])
-    ground = scenery(streams["scenery"])
-    litter(ground, leaf, streams["litter"])
-    picture = _on_ground(ground, leaf, light, streams["light"])
+    behind = scenery(streams["scenery"])
+    litter(behind.ground, leaf, streams["litter"])
+    picture = _on_ground(behind, leaf, light, streams["light"])
     lit = _shine(albedo, tissue, light, streams["light"])
     visitors(lit, leaf, streams["visitors"])
     picture = _photograph(blend(picture, lit, leaf.cover), streams["camera"])
@@ -107,16 +107,17 @@ def _sun(rng: Generator) -> Light:
     a, high = rng.uniform(0, 2 * np.pi), rng.uniform(0.75, 1.25)
     flat = float(np.cos(high))
     direction = (flat * float(np.cos(a)), flat * float(np.sin(a)), float(np.sin(high)))
-    return Light(direction, between(rng, (1.06, 1.0, 0.90), (0.95, 1.0, 1.06)), rng.uniform(0.35, 0.65))
+    return Light(direction, between(rng, (1.06, 1.0, 0.90), (0.95, 1.0, 1.06)), rng.uniform(0.45, 0.7))
 
 
-def _on_ground(ground: Field, leaf: Blade, light: Light, rng: Generator) -> Field:
-    """Return the ground with the leaf's stalk and the leaf's shadow on it."""
+def _on_ground(behind: Scenery, leaf: Blade, light: Light, rng: Generator) -> Field:
+    """Return the ground, as far out of focus as it lies, with the leaf's stalk and shadow on it."""
     away = rng.uniform(3, 12)
     shift = (round(-light.direction[1] * away * 2), round(-light.direction[0] * away * 2))
     stem = stalk(leaf.shape)
     shadow = blurred(np.roll(np.maximum(leaf.cover, stem), shift, (0, 1)), away * 0.6)
-    ground = ground * light.tint * (1 - shadow * np.float32(rng.uniform(0.25, 0.6)))[..., None]
+    ground = blurred(behind.ground, behind.blur) if behind.blur > 0.3 else behind.ground
+    ground = ground * light.tint * (1 - shadow * np.float32(rng.uniform(0.25, 0.6) * behind.shadow))[..., None]
     stem_tint = between(rng, (0.45, 0.55, 0.22), (0.52, 0.30, 0.20))
     return blend(np.asarray(ground, np.float32), stem_tint, stem)
 
@@ -130,7 +131,7 @@ def _shine(albedo: Field, tissue: Tissue, light: Light, rng: Generator) -> Field
     bright = light.ambient + (1 - light.ambient) * np.clip(facing, 0, 1) / z
     half = (facing * 0.5 + 0.5 / length) / np.sqrt(0.5 + 0.5 * z)
     gloss = np.clip(half, 0, 1) ** 24 * tissue.gloss * 0.35
-    shade = 1 - rng.uniform(0.2, 0.55) * ramp(0.48, 0.62, smooth(rng, 4)) * (rng.random() < 0.35)
+    shade = 1 - rng.uniform(0.2, 0.45) * ramp(0.42, 0.66, smooth(rng, 4)) * (rng.random() < 0.35)
     lit = albedo * (bright * shade)[..., None] * light.tint * 1.15 + (gloss * shade)[..., None]
     return np.asarray(lit, np.float32)
 
@@ -141,7 +142,7 @@ def _photograph(scene: Field, rng: Generator) -> np.ndarray[tuple[int, ...], np.
     a, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.35)
     across = ((x - SIZE / 2) * np.float32(np.cos(a)) + (y - SIZE / 2) * np.float32(np.sin(a))) / SIZE
     corner = ((x / SIZE - 0.5) ** 2 + (y / SIZE - 0.5) ** 2) * rng.uniform(0, 0.5)
-    exposure = rng.uniform(0.85, 1.25) * (1 + slope * across - corner)
+    exposure = rng.uniform(0.9, 1.25) * (1 + slope * across - corner)
     shot = np.clip(scene, 0, None) * exposure[..., None]
     shot = shot ** np.float32(rng.uniform(0.85, 1.1))
     noise = rng.standard_normal((SIZE, SIZE, 3), dtype=np.float32) * np.float32(rng.uniform(0.003, 0.022))

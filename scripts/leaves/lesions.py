@@ -100,19 +100,26 @@ def _rot_sites(rng: Generator, blade: Blade, tissue: Tissue, taken: list[Site]) 
 def _rust(rng: Generator, textures: Textures, site: Site, paint: Field, opacity: Field) -> None:
     """Lay down a bright orange spot with a red rim, a yellow halo and dark dots in its middle."""
     spot = window(site.x, site.y, site.radius * 1.7 + 2)
-    r = spot.radius / site.radius + (textures.edge[spot.at] - 0.5) * 0.45
-    warmth = np.float32(rng.uniform(-0.05, 0.05))
-    shade = blend(np.broadcast_to(colour(0.97, 0.60, 0.07) + warmth, (*r.shape, 3)), colour(1.0, 0.78, 0.18), ramp(0.6, 0.1, r))
-    shade = blend(shade, colour(0.74, 0.21, 0.05), bump(r, 0.92, 0.16 + 0.1 * rng.random()) * 0.9)
-    shade = blend(shade, colour(0.80, 0.74, 0.18), ramp(1.0, 1.12, r))
-    shade = shade * (0.88 + 0.24 * textures.grain[spot.at])[..., None]
-    dots = np.zeros_like(r)
-    for _ in range(int(rng.integers(3, 9))):
-        a, d = rng.uniform(0, 2 * np.pi), site.radius * 0.5 * np.sqrt(rng.random())
+    r = np.asarray(spot.radius / site.radius + (textures.edge[spot.at] - 0.5) * 0.6, np.float32)
+    age = rng.random()
+    flesh = colour(0.95, 0.66 - 0.16 * age, 0.09)
+    shade = blend(np.broadcast_to(flesh, (*r.shape, 3)), colour(0.98, 0.76, 0.17), ramp(0.6, 0.1, r) * np.float32(1 - 0.6 * age))
+    shade = blend(shade, colour(0.73, 0.22, 0.06), bump(r, 0.92, 0.15 + 0.15 * age) * np.float32(0.55 + 0.4 * age))
+    shade = blend(shade, colour(0.79, 0.74, 0.20), ramp(1.0, 1.12, r))
+    shade = shade * (0.8 + 0.4 * textures.grain[spot.at])[..., None]
+    shade = blend(shade, colour(0.30, 0.10, 0.04), _dots(rng, spot, site.radius) * np.float32(0.5 + 0.4 * age))
+    alpha = ramp(1.08, 0.96, r) * 0.45 + ramp(1.5, 1.0, r) * 0.5
+    _lay(spot, shade, np.asarray(alpha, np.float32), paint, opacity)
+
+
+def _dots(rng: Generator, spot: Window, radius: float) -> Field:
+    """Return the opacity [h, w] of tiny dots crowded in the middle of a spot."""
+    dots = np.zeros_like(spot.radius)
+    for _ in range(int(rng.integers(2, 3 + int(1.3 * radius)))):
+        a, d = rng.uniform(0, 2 * np.pi), 0.42 * radius * rng.random()
         distance = (spot.x - d * np.cos(a)) ** 2 + (spot.y - d * np.sin(a)) ** 2
-        np.maximum(dots, np.exp(-distance / 0.7), out=dots)
-    shade = blend(shade, colour(0.22, 0.07, 0.03), dots * 0.85)
-    _lay(spot, shade, np.asarray(ramp(1.08, 0.98, r) * 0.45 + ramp(1.5, 1.0, r) * 0.5, np.float32), paint, opacity)
+        np.maximum(dots, np.exp(-distance / 0.45), out=dots)
+    return np.asarray(dots, np.float32)
 
 
 def _scab(rng: Generator, textures: Textures, site: Site, paint: Field, opacity: Field) -> None:
@@ -136,15 +143,15 @@ def _scab(rng: Generator, textures: Textures, site: Site, paint: Field, opacity:
 def _rot(rng: Generator, textures: Textures, site: Site, paint: Field, opacity: Field) -> None:
     """Lay down a frog-eye: purple border, tan middle with rings and pale eye; a patch at the margin is larger, ragged."""
     spot = window(site.x, site.y, site.radius * 1.6 + 2)
-    ragged = 0.75 if site.radius > 14 else 0.22
+    ragged = 0.75 if site.radius > 14 else 0.42
     r = np.asarray(spot.radius / site.radius + (textures.edge[spot.at] - 0.5) * ragged, np.float32)
     tan = colour(0.64, 0.45, 0.27) * np.float32(rng.uniform(0.85, 1.1))
-    rings = np.cos(2 * np.pi * r * rng.uniform(2.2, 3.2) + rng.uniform(-0.5, 0.5)) * 0.16
+    rings = np.cos(2 * np.pi * r * rng.uniform(2.2, 3.2) + rng.uniform(-0.5, 0.5)) * rng.uniform(0.04, 0.15)
     shade = np.asarray(tan * (1 + rings)[..., None], np.float32)
     eye = rng.uniform(0.3, 1.0)
-    shade = blend(shade, colour(0.80, 0.72, 0.60), ramp(0.45, 0.1, r) * np.float32(eye * 0.8))
-    shade = blend(shade, colour(0.27, 0.10, 0.17), bump(r, 0.95, 0.15) * 0.95)
-    shade = shade * (0.85 + 0.3 * textures.grain[spot.at])[..., None]
+    shade = blend(shade, colour(0.80, 0.72, 0.60), ramp(0.45, 0.1, r) * np.float32(eye * 0.7))
+    shade = blend(shade, colour(0.27, 0.10, 0.17), bump(r, 0.95, 0.12 + 0.08 * eye) * 0.95)
+    shade = shade * (0.78 + 0.44 * textures.grain[spot.at])[..., None]
     specks = (textures.grain[spot.at] > 0.80) * ramp(0.6, 0.4, r)
     shade = blend(shade, colour(0.15, 0.10, 0.08), np.asarray(specks * 0.6, np.float32))
     _lay(spot, shade, np.asarray(ramp(1.16, 1.04, r) * 0.80 + ramp(1.4, 1.05, r) * 0.18, np.float32), paint, opacity)

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw
 
-from scripts.leaves.fields import SIZE, Field, between, blend, blurred, bump, colour, grid, layered, ramp, smooth, window
+from scripts.leaves.fields import SIZE, Field, between, blend, bump, colour, grid, layered, ramp, smooth, window
 from scripts.leaves.shapes import outline, place, shape_at
 
 FINE = 2
 
 
-def scenery(rng: Generator) -> Field:
-    """Return a background [H, W, 3] of a random kind."""
+@dataclass(frozen=True)
+class Scenery:
+    """What lies behind the leaf: `ground` [H, W, 3], how far it is out of focus in pixels, and how much of the leaf's
+    shadow falls on it (0 for the sky)."""
+
+    ground: Field
+    blur: float
+    shadow: float
+
+
+def scenery(rng: Generator) -> Scenery:
+    """Return a background of a random kind."""
     kinds = tuple(BACKGROUNDS)
-    return BACKGROUNDS[kinds[int(rng.integers(len(kinds)))]](rng)
+    kind = kinds[int(rng.integers(len(kinds)))]
+    nearest, farthest, shadow = FOCUS[kind]
+    return Scenery(BACKGROUNDS[kind](rng), rng.uniform(nearest, farthest), shadow)
 
 
 def _filled(rgb: Field) -> Field:
@@ -86,7 +99,7 @@ def _grass(rng: Generator) -> Field:
         tall, a = rng.uniform(40, 120), lean + rng.normal(0, 0.35)
         tint = between(rng, (0.16, 0.32, 0.08), (0.45, 0.60, 0.20)) * np.float32(0.4 + 0.6 * depth)
         _blade_of_grass(draw, x, y, tall, a, rng.uniform(1.2, 3.4), _ink(tint))
-    return blurred(_flatten(image), rng.uniform(0.2, 3.5))
+    return _flatten(image)
 
 
 def _blade_of_grass(
@@ -107,7 +120,7 @@ def _bokeh(rng: Generator) -> Field:
     ground = blend(ground, between(rng, (0.12, 0.25, 0.08), (0.40, 0.52, 0.22)), ramp(0.5, 0.7, layered(rng, 3, 2)))
     for _ in range(int(rng.integers(12, 34))):
         _disc(ground, rng)
-    return blurred(ground, 1.5)
+    return ground
 
 
 def _disc(ground: Field, rng: Generator) -> None:
@@ -171,7 +184,7 @@ def _foliage(rng: Generator) -> Field:
     for step in range(count):
         depth = 0.35 + 0.65 * step / count
         _far_leaf(draw, rng, between(rng, (0.13, 0.30, 0.09), (0.38, 0.54, 0.18)) * np.float32(depth))
-    return blurred(_flatten(image), rng.uniform(0.6, 4.0))
+    return _flatten(image)
 
 
 def _far_leaf(draw: ImageDraw.ImageDraw, rng: Generator, tint: Field) -> None:
@@ -205,4 +218,14 @@ BACKGROUNDS: Mapping[str, Callable[[Generator], Field]] = {
     "concrete": _concrete,
     "leaves": _foliage,
     "paper": _paper,
+}
+
+FOCUS: Mapping[str, tuple[float, float, float]] = {
+    "soil": (0.0, 0.6, 1.0),
+    "grass": (0.5, 3.5, 0.6),
+    "sky": (2.5, 5.0, 0.0),
+    "wood": (0.0, 0.6, 1.0),
+    "concrete": (0.0, 0.6, 1.0),
+    "leaves": (0.8, 4.0, 0.5),
+    "paper": (0.0, 0.4, 1.0),
 }

@@ -54,7 +54,7 @@ def _side_veins(blade: Blade, phase: Field) -> Field:
 
 
 def _paint(blade: Blade, rng: Generator, veins: Field, mesh: Field, mottle: Field) -> Field:
-    young, old = (0.36, 0.55, 0.15), (0.13, 0.33, 0.11)
+    young, old = (0.37, 0.51, 0.17), (0.15, 0.32, 0.13)
     base = between(rng, young, old)
     warm = base * colour(1.35, 1.12, 0.9)
     albedo = blend(np.broadcast_to(base, (*mottle.shape, 3)), warm, ramp(0.35, 0.75, mottle) * 0.55)

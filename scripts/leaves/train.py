@@ -77,8 +77,9 @@ def augmented(x: Tensor, rng: torch.Generator) -> Tensor:
     n = x.shape[0]
     gain = 1 + 0.12 * torch.randn((n, 3, 1, 1), generator=rng) + 0.12 * torch.randn((n, 1, 1, 1), generator=rng)
     lift = 0.08 * torch.randn((n, 3, 1, 1), generator=rng)
-    noise = 0.12 * torch.rand((n, 1, 1, 1), generator=rng) * torch.randn(x.shape, generator=rng)
-    return (x * gain + lift + noise).contiguous(memory_format=torch.channels_last)
+    noise = torch.randn((1, *x.shape[1:]), generator=rng).contiguous(memory_format=torch.channels_last)
+    strength = 0.15 * torch.rand((n, 1, 1, 1), generator=rng)
+    return torch.addcmul(torch.addcmul(lift, x, gain), noise, strength).contiguous(memory_format=torch.channels_last)
 
 
 def train(pictures: Pictures, epochs: int, seed: int) -> LeafNet:

@@ -7,7 +7,13 @@ from types import MappingProxyType
 
 from saliency.methods.base import Method
 from saliency.methods.cams import Cam, grad_cam
-from saliency.methods.gradients import NoParameters, deconvolution, gradient, gradient_x_input, guided_backprop
+from saliency.methods.gradients import (
+    NoParameters,
+    deconvolution,
+    gradient,
+    gradient_x_input,
+    guided_backprop,
+)
 from saliency.methods.paths import IntegratedGradients, SmoothGrad, integrated_gradients, smooth_grad
 
 METHODS: Mapping[str, Method] = MappingProxyType(

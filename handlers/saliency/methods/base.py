@@ -17,7 +17,7 @@ CHUNK = 16  # rows that a method with many passes asks for at a time
 
 @dataclass(frozen=True)
 class Maps:
-    """A method's maps [T, C, H, W] before `reduce` (C = 1 where a map has no channels), and scalars found on the way."""
+    """A method's maps [T, C, H, W] before `reduce` (C = 1 where a map has no channels), and scalars found."""
 
     values: Tensor
     findings: tuple[Mapping[str, float], ...] = ()

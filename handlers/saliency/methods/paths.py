@@ -73,13 +73,21 @@ def integrated_gradients(subject: Subject, p: IntegratedGradients) -> Steps:
         mean = part if mean is None else mean + part
     assert mean is not None
     maps = mean * (subject.x - start).to(mean)
-    return Maps(maps, tuple(_completeness(m, ends.logits, pair, objective.score) for m, pair in zip(maps, ends.pairs[0])))
+    return Maps(
+        maps,
+        tuple(
+            _completeness(m, ends.logits, pair, objective.score) for m, pair in zip(maps, ends.pairs[0], strict=True)
+        ),
+    )
 
 
 def _completeness(attribution: Tensor, ends: Tensor, pair: tuple[int, int], score: str) -> dict[str, float]:
     """Return how far a map's sum is from the difference in score between the path's ends, given their logits [2, K]."""
     difference = evaluate(ends[0], pair, score)[0] - evaluate(ends[1], pair, score)[0]
-    return {"score_difference": difference, "completeness_gap": float(attribution.double().sum()) - difference}
+    return {
+        "score_difference": difference,
+        "completeness_gap": float(attribution.double().sum()) - difference,
+    }
 
 
 def _pixel(value: float, x: Tensor, spec: InputSpec) -> Tensor:
@@ -104,7 +112,8 @@ def _blur(x: Tensor, spec: InputSpec, seed: int) -> Tensor:
     """Return the picture blurred until its objects are gone: a deviation of an eighth of the shorter side."""
     side = min(x.shape[2:])
     kernel = 2 * (side // 3) + 1 if side > 3 else 1
-    return gaussian_blur(x, [kernel, kernel], [max(side / 8, 0.5)] * 2)
+    blurred: Tensor = gaussian_blur(x, [kernel, kernel], [max(side / 8, 0.5)] * 2)
+    return blurred
 
 
 def _uniform(x: Tensor, spec: InputSpec, seed: int) -> Tensor:

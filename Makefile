@@ -1,0 +1,34 @@
+# make demo   everything from nothing: environment, embedded model, archive, server, explained pictures in demo/
+# make test   everything from nothing: environment, all tests, a real TorchServe among them
+# make check  lint, format, types
+# make serve  the archives of model_store/ served on loopback until Ctrl-C, with curl lines to try
+# make clean  remove what was made: the environment, archives, pictures, caches
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
+	$$p -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
+RUN := .venv/bin/python
+
+.PHONY: demo test check serve environment clean
+.DEFAULT_GOAL := demo
+
+demo: environment
+	$(RUN) scripts/demo.py
+
+test: environment
+	$(RUN) -m pytest $(ARGS)
+
+check: environment
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+serve: environment
+	$(RUN) scripts/serve.py
+
+environment:
+	@test -n "$(PYTHON)" || { echo "Python 3.10 or later, with venv, is needed: set PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) scripts/bootstrap.py
+
+clean:
+	rm -rf .venv demo logs build key_file.json model_store/*.mar .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find handlers scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

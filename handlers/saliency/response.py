@@ -1,0 +1,100 @@
+"""Explanation to bytes: one function a format, all in the table FORMATS."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+
+from saliency.body import check_size, drawn, explanation_body, not_finite, scalars_body, value_range
+from saliency.errors import RequestError, bad_option
+from saliency.explanation import Explanation
+from saliency.png import to_png
+from saliency.render import beside
+
+HEADER_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True)
+class Response:
+    """What one request is sent."""
+
+    body: bytes
+    content_type: str
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def encode(explanation: Explanation, max_bytes: int) -> Response:
+    """Return the explanation in its format; RequestError 413 above `max_bytes`, 500 if not finite."""
+    response = FORMATS[explanation.format](explanation, max_bytes)
+    check_size(len(response.body), explanation, max_bytes)
+    return response
+
+
+def json_response(value: object) -> Response:
+    """Return a value as ASCII JSON; RequestError 500 where one of its numbers is not finite."""
+    return Response(_dumps(value).encode("ascii"), "application/json")
+
+
+def error_response(error: RequestError) -> Response:
+    """Return the error object of a request, under the error's status."""
+    return Response(_dumps(error.body()).encode("ascii"), "application/json", error.status)
+
+
+def classes_body(pairs: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """Return the labels' probabilities in the order given, as TorchServe's `image_classifier` answers."""
+    return {label: float(probability) for label, probability in pairs}
+
+
+def _json(explanation: Explanation, max_bytes: int) -> Response:
+    """Return the explanation body as JSON."""
+    return json_response(explanation_body(explanation, max_bytes))
+
+
+def _png(explanation: Explanation, max_bytes: int) -> Response:
+    """Return the pictures of all targets side by side, as one PNG; 400 where the view has no picture."""
+    if explanation.view.render == "none":
+        raise bad_option("render", "format png is a picture, and render none asks for none")
+    pictures = [drawn(one.saliency, explanation) for one in explanation.maps]
+    return Response(to_png(beside(pictures)), "image/png")
+
+
+def _npy(explanation: Explanation, max_bytes: int) -> Response:
+    """Return the maps as one exact float32 array [targets, …], all else in header `Saliency-Metadata`."""
+    check_size(sum(one.saliency.nbytes for one in explanation.maps), explanation, max_bytes)
+    for one in explanation.maps:
+        value_range(one.saliency)
+    maps = np.stack([one.saliency for one in explanation.maps]).astype("<f4", copy=False)
+    file = io.BytesIO()
+    np.lib.format.write_array(file, maps, version=(1, 0), allow_pickle=False)
+    headers = {"Saliency-Metadata": _metadata(explanation)}
+    return Response(file.getvalue(), "application/x-npy", headers=headers)
+
+
+FORMATS: Mapping[str, Callable[[Explanation, int], Response]] = MappingProxyType(
+    {"json": _json, "png": _png, "npy": _npy}
+)
+
+
+def _metadata(explanation: Explanation) -> str:
+    """Return the JSON answer without its pictures, on one line; RequestError 413 above HEADER_BYTES."""
+    text = _dumps(scalars_body(explanation))
+    if len(text) > HEADER_BYTES:
+        said = f"header Saliency-Metadata has {len(text):,} bytes, its limit is {HEADER_BYTES:,}; ask for "
+        said += f"fewer predictions (top_k, now {len(explanation.predictions)}), fewer targets "
+        said += f"(target, now {len(explanation.maps)}) or format json"
+        raise RequestError(413, "HeaderTooLargeException", said, "top_k")
+    return text
+
+
+def _dumps(value: object) -> str:
+    """Return a value as compact ASCII JSON on one line; RequestError 500 where it holds NaN or infinity."""
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except ValueError as error:
+        raise not_finite("the answer") from error

@@ -1,0 +1,44 @@
+"""TorchServe's files: its properties, its key file, and the environment that its processes are given."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from scripts.java import find_java
+
+KEY_FILE = "key_file.json"
+ADDRESSES = ("inference_address", "management_address", "metrics_address")
+GRPC_PORTS = ("grpc_inference_port", "grpc_management_port")
+
+
+def read_properties(path: Path) -> dict[str, str]:
+    """Return a Java properties file's names and values; of a name that stands twice, the last."""
+    lines = (line.strip() for line in path.read_text().splitlines())
+    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def write_properties(path: Path, properties: Mapping[str, str]) -> None:
+    """Write a Java properties file."""
+    path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+
+
+def read_token(key_file: Path, kind: str) -> str:
+    """Return a token of TorchServe's key file; OSError, ValueError or KeyError where it holds none."""
+    return str(json.loads(key_file.read_text())[kind]["key"])
+
+
+def addresses(ports: Sequence[int]) -> dict[str, str]:
+    """Return the properties that put a TorchServe on these five loopback ports."""
+    http = {name: f"http://127.0.0.1:{port}" for name, port in zip(ADDRESSES, ports, strict=False)}
+    return http | {name: str(port) for name, port in zip(GRPC_PORTS, ports[3:], strict=True)}
+
+
+def environment(scratch: Path, logs: Path) -> dict[str, str]:
+    """Return this process's environment with Java, without what leads TorchServe to another one's files."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("TS_CONFIG_FILE", "TEMP")}
+    folders = {"TMPDIR": scratch, "LOG_LOCATION": logs, "METRICS_LOCATION": logs, "JAVA_HOME": find_java()}
+    return kept | {name: str(path) for name, path in folders.items()}

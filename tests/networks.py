@@ -1,0 +1,127 @@
+"""Small networks, each awkward in a way of its own, and classifiers made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from saliency.image import InputSpec
+from saliency.labels import Labels
+from saliency.layers import find_layers
+from saliency.model import Classifier, Limits
+from saliency.rules import count_rectifiers
+
+SIZE = 16
+CLASSES = 5
+
+
+class Modules(nn.Module):
+    """A plain network of modules, one ReLU module used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.second = nn.Conv2d(8, 8, 3, padding=1, stride=2)
+        self.relu = nn.ReLU()
+        self.head = nn.Linear(8, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.first(x))
+        x = self.relu(self.second(x))
+        return self.head(x.mean((2, 3)))
+
+
+class Functional(Modules):
+    """The same network, its rectifiers spelt as functions and methods."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.first(x))
+        x = self.second(x).relu()
+        return self.head(x.mean((2, 3)))
+
+
+class InPlace(Modules):
+    """The same network, its rectifiers in place; one result is dropped, as `x.relu_()` on a line of its own does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.first(x), inplace=True)
+        x = self.second(x)
+        x.relu_()
+        return self.head(x.mean((2, 3)))
+
+
+class Six(Modules):
+    """The same network with ReLU6."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu = nn.ReLU6(inplace=True)  # type: ignore[assignment]
+
+
+class Tokens(nn.Module):
+    """A transformer in little: patch tokens behind a class token, which alone is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 12, 4, stride=4)
+        self.token = nn.Parameter(torch.randn(1, 1, 12))
+        self.norm = nn.LayerNorm(12)
+        self.attention = nn.MultiheadAttention(12, 2, batch_first=True)
+        self.head = nn.Linear(12, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.token.expand(len(x), -1, -1), tokens], 1)
+        normed = self.norm(tokens)
+        tokens = tokens + self.attention(normed, normed, normed)[0]
+        return self.head(tokens[:, 0])
+
+
+class Flat(nn.Module):
+    """No convolution, no ReLU, no grid."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(3 * SIZE * SIZE, 16)
+        self.head = nn.Linear(16, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.body(x.flatten(1))))
+
+
+def made(make: Callable[[], nn.Module], seed: int = 0, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """Return a frozen network with seeded weights; the same seed gives every variant of `Modules` the same ones."""
+    torch.manual_seed(seed)
+    return make().to(dtype).eval().requires_grad_(False)
+
+
+def classifier(network: nn.Module, size: int = SIZE, limits: Limits | None = None, **defaults: object) -> Classifier:
+    """Return a classifier of a network, ready to explain."""
+    dtype = next(network.parameters()).dtype
+    example = torch.randn(1, 3, size, size, dtype=dtype, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        classes = network(example).shape[1]
+    names = ("cat", "dog", "crane", "apple pie", "crane", *map(str, range(5, classes)))[:classes]
+    spec = InputSpec((size, size), (size,), "bilinear", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    return Classifier(
+        name="net",
+        version="1.0",
+        network=network,
+        device=torch.device("cpu"),
+        memory_format=torch.contiguous_format,
+        labels=Labels(names),
+        input=spec,
+        layers=find_layers(network, network, example),
+        rectifiers=count_rectifiers(network, example),
+        defaults=defaults,
+        limits=limits or Limits(),
+        self_check={},
+    )
+
+
+def inputs(count: int = 1, size: int = SIZE, seed: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return seeded inputs [count, 3, size, size]."""
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed)).to(dtype)

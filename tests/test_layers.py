@@ -1,0 +1,115 @@
+"""Layers with a grid: found, unfolded, captured, and left as they were."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from saliency.layers import captured, find_layers, to_grid
+from tests.networks import Flat, InPlace, Modules, Tokens, inputs, made
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "grid"),
+    [
+        ((2, 8, 7, 7), (224, 224), (2, 8, 7, 7)),
+        ((2, 7, 7, 8), (224, 224), (2, 8, 7, 7)),
+        ((2, 4, 6, 10), (64, 96), (2, 10, 4, 6)),
+        ((2, 9, 4, 6), (64, 96), (2, 9, 4, 6)),
+        ((2, 197, 8), (224, 224), (2, 8, 14, 14)),
+        ((2, 196, 8), (224, 224), (2, 8, 14, 14)),
+        ((2, 201, 8), (224, 224), (2, 8, 14, 14)),
+        ((2, 1 + 4 * 6, 8), (64, 96), (2, 8, 4, 6)),
+        ((2, 8, 1, 1), (224, 224), None),
+        ((2, 12, 197, 64), (224, 224), None),
+        ((2, 1000), (224, 224), None),
+        ((2, 5, 8), (224, 224), (2, 8, 2, 2)),
+    ],
+)
+def test_activations_unfold_to_their_grid(
+    shape: tuple[int, ...], size: tuple[int, int], grid: tuple[int, ...] | None
+) -> None:
+    found = to_grid(torch.zeros(shape), size)
+    assert (None if found is None else tuple(found.shape)) == grid
+
+
+def test_tokens_stand_at_their_patches() -> None:
+    tokens = torch.arange(1 + 4 * 6).view(1, -1, 1).float()
+    grid = to_grid(tokens, (64, 96))
+    assert grid is not None
+    assert grid[0, 0].tolist() == [[1 + 6 * r + c for c in range(6)] for r in range(4)]
+
+
+def test_the_default_is_the_last_map_of_a_convolutional_network() -> None:
+    network = made(Modules)
+    found = find_layers(network, network, inputs())
+    assert (found.names, found.default) == (("first", "second", "relu"), "relu")
+
+
+def test_a_class_token_network_is_read_before_its_last_attention() -> None:
+    network = made(Tokens)
+    assert find_layers(network, network, inputs()).default == "norm"
+
+
+def test_a_network_without_a_grid_has_no_default() -> None:
+    network = made(Flat)
+    assert find_layers(network, network, inputs()).default is None
+
+
+@pytest.mark.parametrize(
+    ("arch", "default"),
+    [
+        ("resnet18", "layer4"),
+        ("squeezenet1_1", "features"),
+        ("vit_b_16", "encoder.layers.encoder_layer_11.ln_1"),
+    ],
+)
+def test_defaults_are_those_that_people_choose(arch: str, default: str) -> None:
+    torchvision = pytest.importorskip("torchvision")
+    network = made(lambda: torchvision.models.get_model(arch))
+    if arch.startswith("vit"):  # its head starts at zero, which mutes every layer
+        nn.init.normal_(network.get_parameter("heads.head.weight"), std=0.02)
+    assert find_layers(network, network, inputs(size=224)).default == default
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_gradients_at_a_layer_are_those_of_the_rest_of_the_network(cut: bool) -> None:
+    network, x = made(InPlace), inputs(2)
+    assert isinstance(network, InPlace)
+    with captured(network, ["second"], cut) as found:
+        logits = network(x.clone().requires_grad_(not cut))
+    activation = found["second"]
+    grad = torch.autograd.grad(logits[:, 1].sum(), activation)[0]
+    # the rectifier after the layer works in place: what was captured must be its input all the same
+    expected = network.second(torch.relu(network.first(x)))
+    torch.testing.assert_close(activation, expected)
+    by_hand = (expected > 0) * network.head.weight[1].view(1, -1, 1, 1) / expected[0, 0].numel()
+    torch.testing.assert_close(grad, by_hand)
+
+
+def test_a_layer_that_puts_out_a_tuple_is_captured_by_its_first_tensor() -> None:
+    network, x = made(Tokens), inputs(1)
+    with captured(network, ["attention"], cut=True) as found:
+        logits = network(x)
+    assert found["attention"].shape == (1, 17, 12)
+    assert torch.autograd.grad(logits[0, 0], found["attention"])[0].any()
+
+
+def test_no_hook_is_left_after_success_or_failure() -> None:
+    class Failing(Modules):
+        def forward(self, x: Tensor) -> Tensor:
+            super().forward(x)
+            raise ZeroDivisionError
+
+    def hooks(network: nn.Module) -> int:
+        return sum(len(m._forward_hooks) for m in network.modules())
+
+    network, failing = made(Modules), made(Failing)
+    with captured(network, ["first", "second"], cut=True):
+        assert hooks(network) == 2
+        network(inputs())
+    with pytest.raises(ZeroDivisionError), captured(failing, ["first"], cut=True):
+        failing(inputs())
+    find_layers(network, network, inputs())
+    assert hooks(network) == hooks(failing) == 0

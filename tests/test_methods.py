@@ -1,0 +1,216 @@
+"""Each method against its paper, written plainly in float64, and against Captum where Captum has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from saliency.engine import Answer
+from saliency.explainer import Explainer
+from saliency.methods import METHODS
+from saliency.methods.base import CHUNK, Maps, Subject
+from saliency.methods.cams import Cam
+from saliency.methods.gradients import NoParameters
+from saliency.methods.paths import IntegratedGradients, SmoothGrad
+from saliency.objective import Objective
+from saliency.pool import Pool
+from saliency.targets import Rank
+from tests.networks import Flat, InPlace, Modules, Tokens, classifier, inputs, made
+
+X = inputs(dtype=torch.float64)
+
+
+def run(network: nn.Module, method: str, parameters: object, objective: Objective, x: Tensor = X) -> Maps:
+    """Return a method's maps [T, C, H, W]."""
+    model = classifier(network)
+    steps = METHODS[method].function(Subject(x, objective, model.input), parameters)
+    rows = next(steps)
+    while True:
+        (answer,) = Pool(model, [rows], 64).answers()
+        assert isinstance(answer, Answer)
+        try:
+            rows = steps.send(answer)
+        except StopIteration as end:
+            maps: Maps = end.value
+            return maps
+
+
+def plain(network: nn.Module, x: Tensor, score: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the gradient of a score of the logits [K], one input after another."""
+    rows = []
+    for row in x:
+        leaf = row[None].clone().requires_grad_()
+        rows.append(torch.autograd.grad(score(network(leaf)[0]), leaf)[0])
+    return torch.cat(rows)
+
+
+SCORES: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "logit": lambda logits, c: logits[c],
+    "probability": lambda logits, c: logits.softmax(0)[c],
+    "log_probability": lambda logits, c: logits.log_softmax(0)[c],
+}
+
+
+@pytest.fixture(params=[Modules, InPlace, Flat, Tokens], ids=lambda make: make.__name__)
+def network(request: pytest.FixtureRequest) -> nn.Module:
+    return made(request.param, dtype=torch.float64)
+
+
+def difference(of: Callable[[Tensor, int], Tensor], target: int, against: int | None) -> Callable[[Tensor], Tensor]:
+    return lambda logits: of(logits, target) - (0 if against is None else of(logits, against))
+
+
+@pytest.mark.parametrize("score", SCORES)
+@pytest.mark.parametrize("against", [None, 3])
+def test_gradient(network: nn.Module, score: str, against: int | None) -> None:
+    of = SCORES[score]
+    found = run(network, "gradient", NoParameters(), Objective((1, 4), against, score)).values
+    for target, values in zip((1, 4), found, strict=True):
+        expected = plain(network, X, difference(of, target, against))
+        torch.testing.assert_close(values[None], expected, rtol=1e-6, atol=1e-12)
+
+
+def test_gradient_of_the_predicted_class_is_that_of_the_largest_logit(network: nn.Module) -> None:
+    found = run(network, "gradient", NoParameters(), Objective((Rank(0),))).values
+    torch.testing.assert_close(found, plain(network, X, torch.max), rtol=1e-6, atol=1e-12)
+
+
+def test_gradient_x_input(network: nn.Module) -> None:
+    found = run(network, "gradient_x_input", NoParameters(), Objective((2,))).values
+    torch.testing.assert_close(found, X * plain(network, X, lambda y: y[2]), rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("samples", [1, CHUNK, CHUNK + 5])
+def test_smooth_grad(network: nn.Module, samples: int) -> None:
+    p = SmoothGrad(samples=samples, noise=0.2, seed=7)
+    found = run(network, "smooth_grad", p, Objective((2,))).values
+    generator = torch.Generator().manual_seed(7)
+    counts = [min(CHUNK, samples - start) for start in range(0, samples, CHUNK)]
+    noise = torch.cat([torch.randn(n, *X.shape[1:], generator=generator, dtype=X.dtype) for n in counts])
+    noisy = X + 0.2 * (X.max() - X.min()) * noise
+    expected = plain(network, noisy, lambda y: y[2]).mean(0, keepdim=True)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-12)
+
+
+def test_smooth_grad_keeps_the_class_that_the_clean_picture_predicts() -> None:
+    network = made(Modules, dtype=torch.float64)
+    predicted = int(network(X).argmax())
+    p = SmoothGrad(samples=20, noise=5.0)
+    found = run(network, "smooth_grad", p, Objective((Rank(0),))).values
+    torch.testing.assert_close(found, run(network, "smooth_grad", p, Objective((predicted,))).values)
+
+
+@pytest.mark.parametrize("score", SCORES)
+@pytest.mark.parametrize("baseline", ["zero", "black", "white", "blur", "uniform"])
+def test_integrated_gradients_are_complete(network: nn.Module, baseline: str, score: str) -> None:
+    p = IntegratedGradients(steps=300, baseline=baseline)
+    maps = run(network, "integrated_gradients", p, Objective((2, 0), 4, score))
+    for found in maps.findings:
+        assert abs(found["completeness_gap"]) < 2e-3 * max(abs(found["score_difference"]), 0.05)
+
+
+def test_integrated_gradients_of_one_step_are_the_gradient_halfway(network: nn.Module) -> None:
+    found = run(network, "integrated_gradients", IntegratedGradients(steps=1), Objective((2,))).values
+    torch.testing.assert_close(found, X * plain(network, X / 2, lambda y: y[2]), rtol=1e-6, atol=1e-12)
+
+
+def test_baselines_are_what_they_are_called() -> None:
+    network = made(Modules, dtype=torch.float64)  # pixels 0-1 are normalised with mean 0.5 and deviation 0.25
+    one_step = {
+        name: run(network, "integrated_gradients", IntegratedGradients(1, name), Objective((2,))).values
+        for name in ("black", "white", "zero")
+    }
+    for name, start in (("black", -2.0), ("white", 2.0), ("zero", 0.0)):
+        expected = (X - start) * plain(network, (X + start) / 2, lambda y: y[2])
+        torch.testing.assert_close(one_step[name], expected, rtol=1e-6, atol=1e-12)
+
+
+def by_hand_cam(network: nn.Module, x: Tensor, target: int) -> Tensor:
+    """Return Grad-CAM on `second` of `Modules`: the weights are known in closed form up to the rectifier's mask."""
+    assert isinstance(network, Modules)
+    activation = network.second(network.first(x).clamp_min(0))
+    grad = (activation > 0) * network.head.weight[target].view(1, -1, 1, 1) / activation[0, 0].numel()
+    cam = (grad.mean((2, 3), keepdim=True) * activation).sum(1, keepdim=True).clamp_min(0)
+    return nn.functional.interpolate(cam, size=x.shape[2:], mode="bilinear")
+
+
+@pytest.mark.parametrize("make", [Modules, InPlace])
+def test_grad_cam(make: Callable[[], nn.Module]) -> None:
+    found = run(made(make, dtype=torch.float64), "grad_cam", Cam("second"), Objective((0, 3))).values
+    for target, values in zip((0, 3), found, strict=True):
+        expected = by_hand_cam(made(Modules, dtype=torch.float64), X, target)
+        torch.testing.assert_close(values[None], expected, rtol=1e-6, atol=1e-12)
+    assert found.any()
+
+
+def test_grad_cam_of_a_transformer_lies_on_its_patches() -> None:
+    found = run(made(Tokens, dtype=torch.float64), "grad_cam", Cam("norm"), Objective((1,))).values
+    assert found.shape == (1, 1, 16, 16)
+
+
+CAPTUM_SCORES: list[tuple[str, object]] = [
+    ("gradient", NoParameters()),
+    ("gradient_x_input", NoParameters()),
+    ("guided_backprop", NoParameters()),
+    ("deconvolution", NoParameters()),
+    ("integrated_gradients", IntegratedGradients(steps=20)),
+    ("grad_cam", Cam("second")),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("method", "parameters"), CAPTUM_SCORES)
+def test_captum_says_the_same(method: str, parameters: object) -> None:
+    attr = pytest.importorskip("captum.attr", reason="captum is not installed")
+
+    class Once(Modules):  # Captum's guided methods want a ReLU module of its own for each use
+        def __init__(self) -> None:
+            super().__init__()
+            self.again = nn.ReLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.relu(self.first(x))
+            return self.head(self.again(self.second(x)).mean((2, 3)))
+
+    network = made(Once, dtype=torch.float64)
+    theirs: dict[str, Callable[[], Tensor]] = {
+        "gradient": lambda: attr.Saliency(network).attribute(X.clone(), target=2, abs=False),
+        "gradient_x_input": lambda: attr.InputXGradient(network).attribute(X.clone(), target=2),
+        "guided_backprop": lambda: attr.GuidedBackprop(network).attribute(X.clone(), target=2),
+        "deconvolution": lambda: attr.Deconvolution(network).attribute(X.clone(), target=2),
+        "integrated_gradients": lambda: attr.IntegratedGradients(network).attribute(X.clone(), target=2, n_steps=20),
+        "grad_cam": lambda: nn.functional.interpolate(
+            attr.LayerGradCam(network, network.get_submodule("second")).attribute(
+                X.clone(), target=2, relu_attributions=True
+            ),
+            size=X.shape[2:],
+            mode="bilinear",
+        ),
+    }
+    found = run(network, method, parameters, Objective((2,))).values
+    torch.testing.assert_close(found, theirs[method]().detach(), rtol=1e-5, atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def png() -> bytes:
+    from io import BytesIO
+
+    from PIL import Image
+
+    buffer = BytesIO()
+    noise = np.random.default_rng(0).integers(0, 255, (24, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_was_used_sent_again_gives_the_same_map(method: str, png: bytes) -> None:
+    explainer = Explainer(classifier(made(Modules)))
+    first = explainer.explain(png, method=method, target=1, reduce="sum")
+    again = explainer.explain(png, method=method, target=1, **first.parameters)
+    np.testing.assert_array_equal(first.maps[0].saliency, again.maps[0].saliency)
+    assert first.maps[0].saliency.any()

@@ -1,0 +1,172 @@
+"""Rows pooled into batches: each answer is what its rows get alone, whatever is beside them or fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from saliency.engine import Answer, Rows
+from saliency.errors import RequestError
+from saliency.model import Classifier
+from saliency.objective import Objective
+from saliency.pool import Pool
+from saliency.rules import Rule
+from saliency.targets import RUNNER_UP, Rank
+from tests.networks import Modules, classifier, inputs, made
+
+PREDICTED = Objective((Rank(0),))
+MIXED = [
+    Rows(inputs(1, seed=1), PREDICTED),
+    Rows(inputs(3, seed=2), Objective((2,)), rule=Rule.GUIDED),
+    Rows(inputs(2, seed=3), Objective((1,), against=RUNNER_UP, score="probability"), rule=Rule.DECONVOLUTION),
+    Rows(inputs(1, seed=4), Objective((3,)), layer="second"),
+    Rows(inputs(1, seed=5)),
+    Rows(inputs(2, seed=6), Objective((0, 1, Rank(0)))),
+    Rows(inputs(1, seed=7), PREDICTED, gradient=False),
+    Rows(inputs(1, seed=8), Objective((Rank(0), 4)), layer="first"),
+]
+
+
+def run(model: Classifier, asked: Sequence[Rows], capacity: int = 64) -> list[Answer | RequestError]:
+    pool = Pool(model, asked, capacity)
+    pool.forward()
+    return pool.answers()
+
+
+def answers(model: Classifier, asked: Sequence[Rows], capacity: int = 64) -> list[Answer]:
+    return [a for a in run(model, asked, capacity) if isinstance(a, Answer)]
+
+
+def assert_same(one: Answer, other: Answer) -> None:
+    assert one.pairs == other.pairs
+    torch.testing.assert_close(one.logits, other.logits)
+    torch.testing.assert_close(one.scores, other.scores)
+    torch.testing.assert_close(one.gradient, other.gradient)
+    torch.testing.assert_close(one.activation, other.activation)
+
+
+@pytest.mark.parametrize("capacity", [64, 4, 1])
+def test_every_answer_is_the_one_alone(capacity: int) -> None:
+    model = classifier(made(Modules))
+    together = answers(model, MIXED, capacity)
+    assert len(together) == len(MIXED)
+    for rows, answer in zip(MIXED, together, strict=True):
+        (alone,) = answers(model, [rows])
+        assert_same(answer, alone)
+
+
+class Counting(Modules):
+    """Counts its forward passes and their rows, and whether each had a graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, bool]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append((len(x), x.requires_grad))
+        return super().forward(x)
+
+
+def test_single_target_rows_of_every_kind_share_one_forward_and_one_backward(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = made(Counting)
+    assert isinstance(network, Counting)
+    model = classifier(network)
+    network.seen.clear()
+    calls = []
+    grad = torch.autograd.grad
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        return grad(*args, **kwargs)
+
+    monkeypatch.setattr(torch.autograd, "grad", counted)
+    answers(model, MIXED[:4])
+    assert network.seen == [(7, True)]
+    assert len(calls) == 1
+
+
+def test_rows_without_gradient_run_without_autograd_and_targets_share_a_forward() -> None:
+    network = made(Counting)
+    assert isinstance(network, Counting)
+    model = classifier(network)
+    network.seen.clear()
+    answers(model, [MIXED[4], MIXED[5], MIXED[6]])
+    assert sorted(network.seen) == [(2, False), (2, True)]
+
+
+def test_an_objective_that_cannot_be_settled_harms_no_neighbour() -> None:
+    model = classifier(made(Modules))
+    wrong = Rows(inputs(1), Objective((2,), against=2))
+    good, bad, other = run(model, [MIXED[0], wrong, MIXED[1]])
+    assert isinstance(bad, RequestError)
+    assert bad.status == 422
+    for rows, answer in ((MIXED[0], good), (MIXED[1], other)):
+        assert isinstance(answer, Answer)
+        assert_same(answer, answers(model, [rows])[0])
+
+
+class Small(Modules):
+    """Runs out of memory above `rows` rows, as a device does."""
+
+    rows = 3
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > self.rows:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return super().forward(x)
+
+
+def test_a_batch_that_does_not_fit_is_split_until_it_does() -> None:
+    network = made(Small)
+    assert isinstance(network, Small)
+    model, reference = classifier(network), classifier(made(Modules))
+    for rows, answer in zip(MIXED, answers(model, MIXED), strict=True):
+        assert_same(answer, answers(reference, [rows])[0])
+
+
+def test_a_row_that_does_not_fit_alone_is_507_and_so_is_no_other() -> None:
+    class Choosy(Modules):
+        def forward(self, x: Tensor) -> Tensor:
+            if (x[:, 0, 0, 0] == 42).any():
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            return super().forward(x)
+
+    model = classifier(made(Choosy))
+    big = inputs(1)
+    big[0, 0, 0, 0] = 42
+    good, bad = run(model, [MIXED[1], Rows(big, PREDICTED)])
+    assert isinstance(bad, RequestError)
+    assert bad.status == 507
+    assert isinstance(good, Answer)
+    assert_same(good, answers(model, [MIXED[1]])[0])
+
+
+def test_any_other_failure_of_a_row_is_500_without_its_text() -> None:
+    class Broken(Modules):
+        def forward(self, x: Tensor) -> Tensor:
+            if (x[:, 0, 0, 0] == 42).any():
+                raise RuntimeError("secret /path")
+            return super().forward(x)
+
+    bad_row = inputs(1)
+    bad_row[0, 0, 0, 0] = 42
+    model = classifier(made(Broken))
+    good, bad = run(model, [Rows(inputs(1)), Rows(bad_row)])
+    assert isinstance(good, Answer)
+    assert isinstance(bad, RequestError)
+    assert bad.status == 500
+    assert "secret" not in bad.message
+
+
+def test_inputs_of_a_caller_are_left_as_they_were() -> None:
+    x = inputs(1)
+    before = x.clone()
+    answers(classifier(made(Modules)), [Rows(x, PREDICTED)])
+    assert not x.requires_grad
+    torch.testing.assert_close(x, before, rtol=0, atol=0)

@@ -45,15 +45,17 @@ def members(group: int) -> list[psutil.Process]:
 
 
 def end_group(leader: subprocess.Popen[bytes]) -> None:
-    """End the group that `leader` leads: its children are asked first, after a grace all are killed."""
-    with suppress(psutil.Error):
-        for child in psutil.Process(leader.pid).children():
-            child.terminate()
-    _await_end(leader, GRACE)
-    with suppress(ProcessLookupError):
-        os.killpg(leader.pid, signal.SIGKILL)
-    _await_end(leader, GRACE)
-    leader.wait(GRACE)
+    """End the group that `leader` leads: its children are asked first, and after a grace all are killed."""
+    try:
+        with suppress(psutil.Error):
+            for child in psutil.Process(leader.pid).children():
+                child.terminate()
+        _await_end(leader, GRACE)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(leader.pid, signal.SIGKILL)
+        _await_end(leader, GRACE)
+        leader.wait(GRACE)
 
 
 def _await_end(leader: subprocess.Popen[bytes], seconds: float) -> None:

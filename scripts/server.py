@@ -111,6 +111,11 @@ class TorchServe:
             (self.folder / KEY_FILE).unlink(missing_ok=True)
         self._cleanup.close()
 
+    def wait(self) -> None:
+        """Return when the server ends by itself."""
+        if self._process is not None:
+            self._process.wait()
+
     def token(self, kind: str = "inference") -> str | None:
         """Return the token `inference`, `management` or `API` (it renews the others); None if none is asked."""
         if not self.authorize or kind == "metrics":

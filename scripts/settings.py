@@ -42,3 +42,9 @@ def environment(scratch: Path, logs: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in ("TS_CONFIG_FILE", "TEMP")}
     folders = {"TMPDIR": scratch, "LOG_LOCATION": logs, "METRICS_LOCATION": logs, "JAVA_HOME": find_java()}
     return kept | {name: str(path) for name, path in folders.items()}
+
+
+def ports(properties: Mapping[str, str]) -> list[int]:
+    """Return the five ports that a TorchServe with these properties listens on."""
+    http = [int(properties[name].rpartition(":")[2]) for name in ADDRESSES]
+    return http + [int(properties[name]) for name in GRPC_PORTS]

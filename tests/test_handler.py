@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import io
 import json
 from collections.abc import Mapping
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import saliency_handler
 from saliency.explainer import Explainer
 from saliency.methods import METHODS
+from saliency.request import read_query
 from saliency_handler import SaliencyHandler
 from tests.networks import Modules, classifier, made
 from tests.test_explainer import picture
@@ -54,7 +57,7 @@ def handler() -> SaliencyHandler:
 
 def ask(handler: SaliencyHandler, *requests: tuple[Mapping[str, Any], dict[str, Any]]) -> tuple[list[bytes], Context]:
     context = Context([headers for headers, _ in requests])
-    return handler.handle([fields for _, fields in requests], context), context  # type: ignore[arg-type]
+    return handler.handle([fields for _, fields in requests], context), context
 
 
 def test_predictions_are_a_dictionary_and_explanations_the_contracts_body(handler: SaliencyHandler) -> None:
@@ -114,16 +117,14 @@ def test_the_describe_route_names_what_the_model_takes(handler: SaliencyHandler)
 def test_a_defect_is_500_without_a_trace_and_harms_no_neighbour(
     handler: SaliencyHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import saliency_handler
-
-    read = saliency_handler.read_query
+    read = read_query
 
     def failing(message: Any, model: Any) -> Any:
         if "target" in message.fields:
             raise ZeroDivisionError("/secret/path")
         return read(message, model)
 
-    monkeypatch.setattr(saliency_handler, "read_query", failing)
+    monkeypatch.setattr("saliency_handler.read_query", failing)
     bodies, context = ask(handler, (EXPLAIN, {"data": picture(1), "target": b"1"}), (EXPLAIN, {"data": picture(1)}))
     assert context.statuses == [500, 200]
     assert b"secret" not in bodies[0]
@@ -131,12 +132,7 @@ def test_a_defect_is_500_without_a_trace_and_harms_no_neighbour(
 
 
 def test_the_handler_file_defines_one_class_and_no_entry_point() -> None:
-    import inspect
-
-    import saliency_handler
-
-    classes = [
-        c for _, c in inspect.getmembers(saliency_handler, inspect.isclass) if c.__module__ == "saliency_handler"
-    ]
+    members = inspect.getmembers(saliency_handler, inspect.isclass)
+    classes = [member for _, member in members if member.__module__ == "saliency_handler"]
     assert classes == [SaliencyHandler]
     assert not hasattr(saliency_handler, "handle")

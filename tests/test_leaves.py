@@ -1,0 +1,198 @@
+"""The embedded model: its pictures and masks, its weights, and the measures of its saliency."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from scripts.leaves import truth
+from scripts.leaves.draw import CLASSES, DISEASES, draw
+from scripts.leaves.network import LeafNet
+from scripts.leaves.shapes import blade, random_shape
+from scripts.leaves.train import PAIRS, SINGLES, WEIGHTS, accuracy, both_known, draw_pictures, shares
+
+FRESH = 4_000_000
+KINDS = SINGLES + PAIRS
+LABELS = WEIGHTS.with_name("labels.txt")
+
+
+@pytest.fixture(scope="module")
+def network() -> LeafNet:
+    net = LeafNet()
+    net.load_state_dict(torch.load(WEIGHTS, weights_only=True))
+    return net.eval()
+
+
+def pixels(seed: int, *diseases: str) -> np.ndarray:
+    return np.asarray(draw(seed, diseases).image).astype(int)
+
+
+@pytest.mark.parametrize("diseases", KINDS, ids=lambda kind: "+".join(kind) or "healthy")
+def test_a_seed_draws_the_same_picture_again(diseases: tuple[str, ...]) -> None:
+    first, second = draw(5, diseases), draw(5, tuple(reversed(diseases)))
+    assert first.image.tobytes() == second.image.tobytes()
+    assert all(np.array_equal(first.masks[name], second.masks[name]) for name in DISEASES)
+
+
+def test_seeds_draw_different_pictures() -> None:
+    assert np.abs(pixels(5, "rust") - pixels(6, "rust")).mean() > 20
+
+
+@pytest.mark.parametrize("diseases", KINDS, ids=lambda kind: "+".join(kind) or "healthy")
+def test_a_leaf_is_what_it_was_asked_to_be(diseases: tuple[str, ...]) -> None:
+    leaf = draw(7, diseases)
+    assert (leaf.image.size, leaf.image.mode) == ((224, 224), "RGB")
+    assert leaf.label == (" and ".join(diseases) or "healthy")
+    assert set(leaf.masks) == set(DISEASES)
+    assert {name for name, mask in leaf.masks.items() if mask.any()} == set(diseases)
+    assert all(mask.shape == (224, 224) and mask.dtype == bool for mask in leaf.masks.values())
+
+
+def test_an_unknown_disease_is_refused() -> None:
+    with pytest.raises(ValueError, match="no disease is named 'mildew'"):
+        draw(0, ["mildew"])
+
+
+@pytest.mark.parametrize("disease", DISEASES)
+def test_a_mask_covers_what_the_disease_changes(disease: str) -> None:
+    for seed in range(20, 26):
+        mask = draw(seed, [disease]).masks[disease]
+        change = np.abs(pixels(seed, disease) - pixels(seed)).max(axis=2)
+        assert np.mean(change[mask] > 12) > 0.8, "the mask holds little but what is seen"
+        assert change[mask].sum() > 0.75 * change.sum(), "little that is seen lies outside the mask"
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="+".join)
+def test_of_two_diseases_each_has_its_own_pixels(pair: tuple[str, str]) -> None:
+    for seed in range(30, 36):
+        first, second = (draw(seed, pair).masks[name] for name in pair)
+        assert not np.any(first & second)
+        assert min(first.sum(), second.sum()) > 40
+
+
+@pytest.mark.parametrize("disease", DISEASES)
+def test_lesions_lie_on_the_leaf(disease: str) -> None:
+    for seed in range(40, 46):
+        cover = blade(random_shape(np.random.default_rng([seed, 0]))).cover
+        assert not np.any(draw(seed, [disease]).masks[disease] & (cover <= 0.5))
+
+
+def test_the_background_says_nothing_of_the_disease() -> None:
+    for seed in range(50, 54):
+        outside = blade(random_shape(np.random.default_rng([seed, 0]))).cover == 0
+        for disease in DISEASES:
+            assert np.array_equal(pixels(seed, disease)[outside], pixels(seed)[outside])
+
+
+def test_labels_are_the_classes() -> None:
+    assert tuple(LABELS.read_text().split("\n")[:-1]) == CLASSES
+
+
+@pytest.mark.parametrize(
+    ("diseases", "expected"),
+    [((), [1, 0, 0, 0]), (("scab",), [0, 0, 1, 0]), (("rust", "black rot"), [0, 0.5, 0, 0.5])],
+)
+def test_shares(diseases: tuple[str, ...], expected: list[float]) -> None:
+    assert shares(diseases) == expected
+
+
+def test_the_weights_are_small_and_fit(network: LeafNet) -> None:
+    assert WEIGHTS.stat().st_size < 1_500_000
+    assert all(bool(torch.isfinite(value).all()) for value in network.state_dict().values())
+
+
+def test_fresh_leaves_are_recognised(network: LeafNet) -> None:
+    assert accuracy(network, draw_pictures(FRESH, 80, SINGLES)) >= 0.95
+
+
+def test_both_diseases_of_fresh_leaves_are_known(network: LeafNet) -> None:
+    assert both_known(network, draw_pictures(FRESH + 80, 30, PAIRS)) >= 0.9
+
+
+def test_the_rust_logit_falls_when_the_rust_is_wiped_off(network: LeafNet) -> None:
+    """The network looks at the lesions: the healthy twin's pixels inside the mask undo the disease."""
+    for seed, disease in zip(range(60, 72), itertools.cycle(DISEASES)):
+        sick, healthy = draw(seed, [disease]), pixels(seed)
+        wiped = np.where(sick.masks[disease][..., None], healthy, np.asarray(sick.image)).astype(np.uint8)
+        both = torch.from_numpy(np.stack([np.asarray(sick.image), wiped])).permute(0, 3, 1, 2)
+        before, after = network(both / 127.5 - 1)[:, CLASSES.index(disease)].tolist()
+        assert before > after + 1
+
+
+def constructed(row: int, column: int) -> tuple[truth.Map, truth.Mask]:
+    """Return a map with one peak, and a mask of 10 by 10 pixels in the upper left."""
+    saliency = np.zeros((224, 224), np.float32)
+    saliency[row, column] = 1
+    mask = np.zeros((224, 224), bool)
+    mask[:10, :10] = True
+    return saliency, mask
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "hit"), [(0, 0, True), (9, 9, True), (12, 5, True), (13, 5, False), (12, 12, False), (200, 3, False)]
+)
+def test_pointing(row: int, column: int, hit: bool) -> None:
+    assert truth.points(*constructed(row, column)) is hit
+
+
+def test_an_even_map_does_not_point() -> None:
+    _, mask = constructed(0, 0)
+    assert not truth.points(np.ones((224, 224), np.float32), mask)
+
+
+def test_share_is_of_the_absolute_values() -> None:
+    saliency, mask = constructed(3, 3)
+    saliency[100, 100] = -3
+    assert truth.share(saliency, mask) == pytest.approx(0.25)
+    assert truth.share(np.zeros_like(saliency), mask) == 0
+    assert truth.share(np.ones_like(saliency), mask) == pytest.approx(100 / 224**2)
+
+
+def case(image: np.ndarray) -> truth.Case:
+    return truth.Case(0, Image.fromarray(image.astype(np.uint8)), "rust", np.ones(image.shape[:2], bool))
+
+
+def test_the_edge_map_is_high_at_an_edge_and_zero_on_a_plain_wall() -> None:
+    image = np.zeros((224, 224, 3))
+    image[:, 100:] = 255
+    edges = truth.edge_map(case(image))
+    assert edges[50].argmax() in (99, 100)
+    assert edges[:, :90].max() == 0
+    assert edges[:, 110:].max() == 0
+
+
+def test_the_centre_map_peaks_in_the_middle() -> None:
+    centre = truth.centre_map(case(np.zeros((224, 224, 3))))
+    assert np.unravel_index(centre.argmax(), centre.shape) in {(a, b) for a in (111, 112) for b in (111, 112)}
+
+
+def test_cases_ask_for_a_disease_that_is_there() -> None:
+    ones, twos = list(truth.single_cases(4)), list(truth.double_cases(3))
+    assert [c.target for c in ones] == ["rust", "scab", "black rot", "rust"]
+    assert [c.target for c in twos] == [name for pair in PAIRS for name in pair]
+    assert all(c.mask.any() for c in ones + twos)
+
+
+def test_a_perfect_map_scores_one() -> None:
+    cases = list(truth.single_cases(3))
+    assert truth.measure(lambda c: c.mask.astype(np.float32), cases) == truth.Score(1.0, 1.0)
+    assert truth.measure(truth.random_map, cases).share < 0.2
+
+
+def test_the_table_has_a_row_a_map() -> None:
+    ones, twos = list(truth.single_cases(1)), list(truth.double_cases(1))
+    lines = list(truth.table({"lesions": lambda c: c.mask.astype(np.float32)}, ones, twos))
+    assert lines[2] == "| lesions | 1.00 | 1.00 | 1.00 | 1.00 |"
+    assert {line.count("|") for line in lines} == {6}
+
+
+def test_the_network_file_needs_only_torch() -> None:
+    source = Path(LeafNet.__module__.replace(".", "/")).with_suffix(".py").name
+    text = WEIGHTS.with_name(source).read_text()
+    imports = {line.split()[1].split(".")[0] for line in text.splitlines() if line.startswith(("import ", "from "))}
+    assert imports <= {"torch", "__future__"}

@@ -51,7 +51,8 @@ def _drawn(
 
 def _colours(name: str, level: NDArray[np.floating] | float) -> NDArray[np.int_]:
     """Return Matplotlib's own colours of levels 0 to 1."""
-    return np.rint(255 * np.asarray(matplotlib.colormaps[name](level), float)[..., :3]).astype(int)
+    colours = matplotlib.colormaps[name](np.atleast_1d(level), bytes=True)[..., :3]
+    return np.asarray(colours, int).reshape(*np.shape(level), 3)
 
 
 # --- Sizes ---

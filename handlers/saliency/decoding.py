@@ -10,7 +10,16 @@ from saliency.errors import RequestError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # phones' MPO is opened by the JPEG plugin
 ACCEPTED = "accepted are JPEG, PNG, WebP, BMP, GIF (its first frame) and TIFF"
-OTHERS = (
+MARKS = (
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"\x89PNG", "PNG"),
+    (8, b"WEBP", "WebP"),
+    (0, b"BM", "BMP"),
+    (0, b"GIF8", "GIF"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+)
+OTHER_MARKS = (
     (4, b"ftyphei", "HEIC"),
     (4, b"ftypmif1", "HEIC or AVIF"),
     (4, b"ftypavif", "AVIF"),
@@ -45,8 +54,7 @@ def read(data: bytes, max_pixels: int) -> Image.Image:
     try:
         image.load()
     except Exception as error:  # decoders raise almost anything on broken data
-        message = f"the picture begins as {image.format} but is truncated or broken: it cannot be decoded"
-        raise RequestError(415, "TruncatedImageException", message) from error
+        raise _broken(_format_by_marks(data, MARKS) or "a picture") from error
     return _upright(image)
 
 
@@ -57,16 +65,26 @@ def _open(data: bytes) -> Image.Image:
         message = "the picture has more pixels than can be decoded safely"
         raise RequestError(413, "PictureTooLargeException", message) from error
     except Exception as error:
-        message = f"{_resemblance(data)}; {ACCEPTED}"
-        raise RequestError(415, "UnsupportedImageException", message) from error
+        raise _refusal(data) from error
 
 
-def _resemblance(data: bytes) -> str:
-    """Return what the data is, as far as its first bytes tell."""
-    for offset, mark, name in OTHERS:
-        if data[offset : offset + len(mark)] == mark:
-            return f"the data looks like {name}, which is not accepted"
-    return "the data is not a picture, or its header is broken" if data else "the data is empty"
+def _refusal(data: bytes) -> RequestError:
+    """Return the 415 for data that cannot be opened, with what it is as far as its first bytes tell."""
+    accepted, other = _format_by_marks(data, MARKS), _format_by_marks(data, OTHER_MARKS)
+    if accepted:
+        return _broken(accepted)
+    what = f"looks like {other}, which is not accepted" if other else "is not a picture" if data else "is empty"
+    return RequestError(415, "UnsupportedImageException", f"the data {what}; {ACCEPTED}")
+
+
+def _broken(name: str) -> RequestError:
+    message = f"the data begins as {name}, but it is truncated or broken and cannot be decoded"
+    return RequestError(415, "TruncatedImageException", message)
+
+
+def _format_by_marks(data: bytes, marks: tuple[tuple[int, bytes, str], ...]) -> str | None:
+    names = (name for offset, mark, name in marks if data[offset : offset + len(mark)] == mark)
+    return next(names, None)
 
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:

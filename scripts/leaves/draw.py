@@ -130,7 +130,8 @@ def _shine(albedo: Field, tissue: Tissue, light: Light, rng: Generator) -> Field
     facing = (-right * x - down * y + z) / length
     bright = light.ambient + (1 - light.ambient) * np.clip(facing, 0, 1) / z
     half = (facing * 0.5 + 0.5 / length) / np.sqrt(0.5 + 0.5 * z)
-    gloss = np.clip(half, 0, 1) ** 24 * tissue.gloss * 0.35
+    eighth = np.square(np.square(np.square(np.clip(half, 0, 1))))
+    gloss = eighth * eighth * eighth * tissue.gloss * 0.35
     shade = 1 - rng.uniform(0.2, 0.45) * ramp(0.42, 0.66, smooth(rng, 4)) * (rng.random() < 0.35)
     lit = albedo * (bright * shade)[..., None] * light.tint * 1.15 + (gloss * shade)[..., None]
     return np.asarray(lit, np.float32)
@@ -143,7 +144,7 @@ def _photograph(scene: Field, rng: Generator) -> np.ndarray[tuple[int, ...], np.
     across = ((x - SIZE / 2) * np.float32(np.cos(a)) + (y - SIZE / 2) * np.float32(np.sin(a))) / SIZE
     corner = ((x / SIZE - 0.5) ** 2 + (y / SIZE - 0.5) ** 2) * rng.uniform(0, 0.5)
     exposure = rng.uniform(0.9, 1.25) * (1 + slope * across - corner)
-    shot = np.clip(scene, 0, None) * exposure[..., None]
-    shot = shot ** np.float32(rng.uniform(0.85, 1.1))
+    film = np.linspace(0, 1, 2001, dtype=np.float32) ** np.float32(rng.uniform(0.85, 1.1))
+    shot = film[(np.clip(scene * exposure[..., None], 0, 1) * 2000).astype(np.int32)]
     noise = rng.standard_normal((SIZE, SIZE, 3), dtype=np.float32) * np.float32(rng.uniform(0.003, 0.022))
     return to_bytes(np.asarray(shot + noise, np.float32))

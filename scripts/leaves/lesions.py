@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -9,7 +11,7 @@ import numpy as np
 from numpy.random import Generator
 
 from scripts.leaves.fields import Field, Window, blend, bump, colour, layered, ramp, smooth, window
-from scripts.leaves.shapes import Blade, place
+from scripts.leaves.shapes import Blade, place, places
 from scripts.leaves.tissue import Tissue
 
 
@@ -48,14 +50,17 @@ def infect(
 
 def _scatter(rng: Generator, blade: Blade, count: int, radii: tuple[float, float], taken: list[Site]) -> list[Site]:
     """Return up to `count` sites within the blade, apart from one another and from those taken."""
+    tries = count * 6
+    along, across = rng.uniform(0.1, 0.9, tries), rng.uniform(-0.85, 0.85, tries)
+    xs, ys = places(blade.shape, np.asarray(along, np.float32), np.asarray(across, np.float32))
+    angles = blade.shape.angle + np.sign(across) * np.arctan2(1, blade.shape.slope)
+    found = zip(xs.tolist(), ys.tolist(), rng.uniform(*radii, tries).tolist(), angles.tolist(), strict=True)
     sites: list[Site] = []
-    for _ in range(count * 6):
-        along, across = rng.uniform(0.1, 0.9), rng.uniform(-0.85, 0.85)
-        x, y = place(blade.shape, along, across)
-        side = 1 if across > 0 else -1
-        site = Site(x, y, rng.uniform(*radii), blade.shape.angle + side * np.arctan2(1, blade.shape.slope))
-        if len(sites) < count and _inside(blade, site) and _apart(site, sites, 0.9) and _apart(site, taken, 1.25):
+    for site in itertools.starmap(Site, found):
+        if _inside(blade, site) and _apart(site, sites, 0.9) and _apart(site, taken, 1.25):
             sites.append(site)
+        if len(sites) == count:
+            break
     return sites
 
 
@@ -66,7 +71,7 @@ def _inside(blade: Blade, site: Site) -> bool:
 
 
 def _apart(site: Site, others: list[Site], factor: float) -> bool:
-    return all(np.hypot(site.x - o.x, site.y - o.y) > factor * (site.radius + o.radius) for o in others)
+    return all(math.hypot(site.x - o.x, site.y - o.y) > factor * (site.radius + o.radius) for o in others)
 
 
 def _rust_sites(rng: Generator, blade: Blade, tissue: Tissue, taken: list[Site]) -> list[Site]:

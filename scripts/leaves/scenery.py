@@ -10,7 +10,7 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw
 
 from scripts.leaves.fields import SIZE, Field, between, blend, bump, colour, grid, layered, ramp, smooth, window
-from scripts.leaves.shapes import outline, place, shape_at
+from scripts.leaves.shapes import Shape, outline, places, shape_at
 
 FINE = 2
 
@@ -194,14 +194,18 @@ def _far_leaf(draw: ImageDraw.ImageDraw, rng: Generator, tint: Field) -> None:
     draw.polygon(outline(shape, FINE, (-1,)), fill=_ink(tint * near))
     draw.polygon(outline(shape, FINE, (1,)), fill=_ink(tint * far))
     vein = _ink(tint * 1.35 + 0.03)
-    draw.line([_fine(place(shape, t, 0)) for t in (0.0, 0.25, 0.5, 0.75, 1.0)], fill=vein, width=3)
-    for t in np.linspace(0.1, 0.8, 7):
-        for side in (-0.85, 0.85):
-            draw.line([_fine(place(shape, float(t), 0)), _fine(place(shape, float(t) + 0.14, side))], fill=vein, width=1)
+    along = np.linspace(0, 0.8, 8, dtype=np.float32)
+    roots, left, right = (_fine(shape, along + 0.14 * abs(side), side) for side in (0, -0.85, 0.85))
+    draw.line([*roots, *_fine(shape, np.ones(1, np.float32), 0)], fill=vein, width=3)
+    for root, *ends in zip(roots, left, right, strict=True):
+        for end in ends:
+            draw.line([root, end], fill=vein, width=1)
 
 
-def _fine(point: tuple[float, float]) -> tuple[float, float]:
-    return point[0] * FINE, point[1] * FINE
+def _fine(shape: Shape, along: Field, side: float) -> list[tuple[float, float]]:
+    """Return places on a leaf as points of the finer canvas."""
+    x, y = places(shape, along, np.full_like(along, side))
+    return list(zip((x * FINE).tolist(), (y * FINE).tolist(), strict=True))
 
 
 def _paper(rng: Generator) -> Field:

@@ -91,11 +91,15 @@ def to_pixels(shape: Shape, along: Field, offset: Field) -> tuple[Field, Field]:
     return np.asarray(x, dtype=np.float32), np.asarray(y, dtype=np.float32)
 
 
+def places(shape: Shape, along: Field, across: Field) -> tuple[Field, Field]:
+    """Return x and y in pixels of places on the blade; `across` is -1 at the left margin, 0 on the midrib, 1 right."""
+    widest = np.where(across > 0, np.float32(shape.right), np.float32(shape.left))
+    return to_pixels(shape, along, midrib(shape, along) + across * widest * half_width(shape, along))
+
+
 def place(shape: Shape, along: float, across: float) -> tuple[float, float]:
-    """Return x and y in pixels of a place on the blade; `across` is -1 at the left margin, 0 on the midrib, 1 right."""
-    t = np.array([along], dtype=np.float32)
-    widest = shape.right if across > 0 else shape.left
-    x, y = to_pixels(shape, t, midrib(shape, t) + across * widest * half_width(shape, t))
+    """Return x and y in pixels of one place on the blade."""
+    x, y = places(shape, np.array([along], np.float32), np.array([across], np.float32))
     return float(x[0]), float(y[0])
 
 

@@ -1,0 +1,1 @@
+"""What scripts/archive.py is made of."""

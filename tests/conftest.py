@@ -1,0 +1,92 @@
+"""What tests share: threads that suit a small machine, the data beside the repository, one live TorchServe for all.
+
+A test that asks the live server takes the fixture `server` and is marked by it (`pytest -m 'not server'` leaves
+them out). `server.request("POST", "/explanations/sq", body, headers)` sends with the right token and returns status,
+headers and body; `scripts.wire.send` sends anything to `server.url`. Another model for it: a row in ARCHIVES.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))  # before torch is imported
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from scripts.embedded import NAME, archive_leaves
+from scripts.server import TorchServe
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Model name and version -> arguments of scripts/archive.py. Version 2.0 of `sq` waits long enough for requests that
+# are sent together to be one batch; version 1.0 answers at once.
+ARCHIVES: Mapping[str, Sequence[str]] = {
+    "sq 1.0": ("--arch", "squeezenet1_1", "--weights", "none", "--batch-size", "1"),
+    "sq 2.0": (
+        *("--arch", "squeezenet1_1", "--weights", "none"),
+        *("--batch-size", "8", "--max-batch-delay", "400"),
+    ),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that ask the live server."""
+    for item in items:
+        if "server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.server)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Return the folder of weights and photographs beside the repository; skips where there is none."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no ../shared/data beside the repository: its photographs and weights are needed")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the embedded model's archive and those of ARCHIVES, written by scripts/archive.py."""
+    store = tmp_path_factory.mktemp("model_store")
+    archive_leaves(store)
+    for key, arguments in ARCHIVES.items():
+        archive(store, key, arguments)
+    return store
+
+
+def archive(store: Path, key: str, arguments: Sequence[str]) -> Path:
+    """Return a model's archive in the store; `key` is its name and version."""
+    name, version = key.split()
+    target = store / f"{name}-{version}"
+    common = ("--model-name", name, "--version", version, "--export-path", target)
+    target.mkdir()
+    subprocess.run([sys.executable, ROOT / "scripts" / "archive.py", *common, *arguments], check=True)
+    return (target / f"{name}.mar").rename(store / f"{name}-{version}.mar")
+
+
+@pytest.fixture(scope="session")
+def server(model_store: Path) -> Iterator[TorchServe]:
+    """Return the TorchServe of this test run, token authorization on, its models ready."""
+    with TorchServe(model_store, authorize=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def leaf() -> bytes:
+    """Return a PNG of a leaf with rust and scab."""
+    import io
+
+    from scripts.leaves.draw import draw
+
+    buffer = io.BytesIO()
+    draw(4, ["rust", "scab"]).image.save(buffer, "png")
+    return buffer.getvalue()
+
+
+__all__ = ["NAME"]

@@ -10,7 +10,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LEAVES = ROOT / "scripts" / "leaves"
 NAME = "leaves"
-SOURCES = (ROOT / "handlers", ROOT / "scripts" / "archive.py", LEAVES / "network.py", LEAVES / "leaves.pt")
+SOURCES = (
+    *(ROOT / "handlers", ROOT / "scripts" / "archiving", ROOT / "scripts" / "archive.py"),
+    *(LEAVES / "network.py", LEAVES / "leaves.pt", LEAVES / "labels.txt"),
+)
 
 
 def archive_leaves(store: Path) -> Path:

@@ -11,9 +11,7 @@ sys.path[:0] = [str(ROOT)]
 
 from scripts.embedded import archive_leaves
 from scripts.leaves.draw import draw
-from scripts.processes import is_free
-from scripts.server import CONFIG, ServerError, TorchServe
-from scripts.settings import ports, read_properties
+from scripts.server import ServerError, TorchServe
 
 STORE = ROOT / "model_store"
 SAMPLE = Path("demo", "leaf.png")
@@ -26,12 +24,9 @@ def main() -> None:
     archive_leaves(STORE)
     (ROOT / SAMPLE).parent.mkdir(exist_ok=True)
     draw(SEED, ["rust", "scab"]).image.save(ROOT / SAMPLE)
-    usual = all(is_free(port) for port in ports(read_properties(CONFIG)))
-    print(
-        "starting TorchServe ..." if usual else "a usual port is taken: starting TorchServe on others ...", flush=True
-    )
+    print("starting TorchServe ...", flush=True)
     try:
-        with TorchServe(STORE, authorize=True, fixed_ports=usual, folder=ROOT) as server:
+        with TorchServe(STORE, authorize=True, usual_ports=True, folder=ROOT) as server:
             print(lines(server), flush=True)
             server.wait()
             sys.exit(f"TorchServe ended by itself:\n{server.log()}")

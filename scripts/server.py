@@ -22,8 +22,8 @@ from urllib.parse import quote
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from scripts.processes import end_group, free_ports
-from scripts.settings import KEY_FILE, addresses, environment, read_properties, read_token, write_properties
+from scripts.processes import end_group, free_ports, is_free
+from scripts.settings import KEY_FILE, addresses, environment, ports, read_properties, read_token, write_properties
 from scripts.wire import Body, Reply, send
 
 CONFIG = ROOT / "config.properties"
@@ -39,8 +39,9 @@ class TorchServe:
     """A running TorchServe, from `start` (or `with`) to `stop`.
 
     It serves the archives of `model_store` with the settings of the repository's config.properties and,
-    over them, `settings` (TorchServe's own properties); on free ports, unless `fixed_ports` takes the file's.
-    It asks for tokens if `authorize`. Logs and key file are in `folder`, by default one that goes with it.
+    over them, `settings` (TorchServe's own properties); on free ports, or with `usual_ports` on the file's
+    where these are free. It asks for tokens if `authorize`. Logs and key file are in `folder`, by default a
+    private one that goes with the server.
     """
 
     def __init__(
@@ -49,14 +50,16 @@ class TorchServe:
         settings: Mapping[str, str] | None = None,
         *,
         authorize: bool = False,
-        fixed_ports: bool = False,
+        usual_ports: bool = False,
         folder: Path | None = None,
         timeout: float = 180,
     ) -> None:
         self.model_store = model_store.resolve()
+        usual = read_properties(CONFIG)
+        keep_ports = usual_ports and all(is_free(port) for port in ports(usual))
         self.settings = {
-            **read_properties(CONFIG),
-            **({} if fixed_ports else addresses(free_ports(5))),
+            **usual,
+            **({} if keep_ports else addresses(free_ports(5))),
             "model_store": str(self.model_store),
             "disable_token_authorization": str(not authorize).lower(),
             **(settings or {}),
@@ -86,6 +89,13 @@ class TorchServe:
     def management_url(self) -> str:
         """Return the address that answers /models."""
         return self.settings["management_address"]
+
+    @property
+    def pid(self) -> int:
+        """Return the process that leads the server's process group; ServerError while it is not running."""
+        if self._process is None:
+            raise ServerError("TorchServe is not running")
+        return self._process.pid
 
     @property
     def folder(self) -> Path:
@@ -190,7 +200,8 @@ class TorchServe:
                 raise ServerError(f"TorchServe ended while it was starting:\n{self.log()}")
             said = self.log(1000)
             if "Backend worker process died." in said:
-                raise ServerError(f"a model could not be loaded:\n{said[said.find('Failed to load model') :][:4000]}")
+                _, failed, why = said.partition("Failed to load model")
+                raise ServerError(f"a model could not be loaded:\n{failed + why[:3000] or said[-3000:]}")
             if time.monotonic() > deadline:
                 raise ServerError(f"TorchServe is not ready after {self.timeout:.0f} s:\n{self.log()}")
             time.sleep(0.1)
@@ -204,4 +215,5 @@ class TorchServe:
         if len(models) < archives:
             raise ServerError(f"of {archives} archives, {len(models)} were registered:\n{self.log()}")
         workers = [cast("list[dict[str, str]]", model["workers"]) for model in models]
-        return all(found and all(worker["status"] == "READY" for worker in found) for found in workers)
+        loaded = all(found and all(worker["status"] == "READY" for worker in found) for found in workers)
+        return loaded and not any(is_free(port) for port in ports(self.settings))  # gRPC starts last

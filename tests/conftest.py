@@ -11,14 +11,18 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))  # before torch is imported
 
+import io
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from scripts.embedded import NAME, archive_leaves
+from scripts.embedded import archive_leaves
+from scripts.leaves.draw import draw
 from scripts.server import TorchServe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,6 +36,8 @@ ARCHIVES: Mapping[str, Sequence[str]] = {
         *("--batch-size", "8", "--max-batch-delay", "400"),
     ),
 }
+# Networks of tests/models, by the name of their file, with seeded weights.
+OWN = ("awkward", "gelu")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,10 +60,25 @@ def data() -> Path:
 def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the embedded model's archive and those of ARCHIVES, written by scripts/archive.py."""
     store = tmp_path_factory.mktemp("model_store")
-    archive_leaves(store)
-    for key, arguments in ARCHIVES.items():
-        archive(store, key, arguments)
+    archives = {**ARCHIVES, **{f"{name} 1.0": own(name, tmp_path_factory.mktemp("weights")) for name in OWN}}
+    with ThreadPoolExecutor(2) as pool:
+        made: list[Future[Path]] = [pool.submit(archive_leaves, store)]
+        made += [pool.submit(archive, store, key, arguments) for key, arguments in archives.items()]
+    for archived in made:
+        archived.result()
     return store
+
+
+def own(name: str, folder: Path) -> Sequence[str]:
+    """Return the archive arguments of a network of tests/models."""
+    import torch
+
+    torch.manual_seed(0)
+    module = importlib.import_module(f"tests.models.{name}")
+    weights = folder / f"{name}.pt"
+    torch.save(getattr(module, name.capitalize())().state_dict(), weights)
+    files = ("--model-file", str(ROOT / "tests" / "models" / f"{name}.py"), "--serialized-file", str(weights))
+    return (*files, "--input-size", "32", "--resize", "32", "--batch-size", "8", "--max-batch-delay", "400")
 
 
 def archive(store: Path, key: str, arguments: Sequence[str]) -> Path:
@@ -80,13 +101,6 @@ def server(model_store: Path) -> Iterator[TorchServe]:
 @pytest.fixture(scope="session")
 def leaf() -> bytes:
     """Return a PNG of a leaf with rust and scab."""
-    import io
-
-    from scripts.leaves.draw import draw
-
     buffer = io.BytesIO()
     draw(4, ["rust", "scab"]).image.save(buffer, "png")
     return buffer.getvalue()
-
-
-__all__ = ["NAME"]

@@ -49,7 +49,7 @@ class StubHandler(BaseHTTPRequestHandler):
         message = message_from_bytes(b"Content-Type: " + self.headers["Content-Type"].encode() + b"\r\n\r\n" + body)
         parts = [part for part in message.get_payload() if isinstance(part, Message)]
         fields = {
-            str(part.get_param("name", header="Content-Disposition")): bytes(part.get_payload(decode=True))  # type: ignore[arg-type]
+            str(part.get_param("name", header="Content-Disposition")): bytes(part.get_payload(decode=True))
             for part in parts
         }
         self.server.asked.append((self.path, self.headers, fields))

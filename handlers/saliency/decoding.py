@@ -78,7 +78,7 @@ def _refusal(data: bytes) -> RequestError:
 
 
 def _broken(name: str) -> RequestError:
-    message = f"the data begins as {name}, but it is truncated or broken and cannot be decoded"
+    message = f"the data begins as {name}, but it is truncated, broken or of an unsupported kind"
     return RequestError(415, "TruncatedImageException", message)
 
 

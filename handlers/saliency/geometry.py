@@ -74,10 +74,13 @@ def project(saliency: NDArray[np.float32], crop: Box, width: int, height: int) -
     the map's cells share one pixel they are averaged. What reaches beyond the picture is cut off.
     """
     left, top, right, bottom = pixel_box(crop, width, height)
-    rows = _weights(saliency.shape[-2], crop[1], crop[3], top, bottom)
-    columns = _weights(saliency.shape[-1], crop[0], crop[2], left, right)
+    steps = [(-1, crop[0], crop[2], np.arange(left, right)), (-2, crop[1], crop[3], np.arange(top, bottom))]
+    if bottom - top < saliency.shape[-2]:
+        steps.reverse()  # what shrinks goes first: a picture of 1 x 60000 is not enlarged 224 times
+    for axis, start, stop, pixels in steps:
+        saliency = _laid(saliency, axis, start, stop, pixels)
     whole = np.zeros((*saliency.shape[:-2], height, width), np.float32)
-    whole[..., top:bottom, left:right] = rows @ saliency @ columns.T
+    whole[..., top:bottom, left:right] = saliency
     return whole
 
 
@@ -89,11 +92,33 @@ def _pixels(start: float, stop: float, length: int) -> tuple[int, int]:
     return nearest, nearest + 1
 
 
-def _weights(cells: int, start: float, stop: float, first: int, last: int) -> NDArray[np.float32]:
-    """Return each cell's share in each pixel: float32 [pixels, cells], the cells dividing [start, stop)."""
-    pitch = cells / (stop - start)
-    centres = (np.arange(first, last) + 0.5 - start) * pitch - 0.5
-    distance = np.abs(centres[:, None] - np.arange(cells)) / max(pitch, 1.0)
-    near = np.maximum(1 - distance, 0)
-    weights: NDArray[np.float32] = (near / near.sum(1, keepdims=True)).astype(np.float32)
-    return weights
+def _laid(
+    saliency: NDArray[np.float32], axis: int, start: float, stop: float, pixels: NDArray[np.int_]
+) -> NDArray[np.float32]:
+    """Return the map with the cells of one axis spread over [start, stop) and read at those pixels' centres."""
+    pitch = saliency.shape[axis] / (stop - start)
+    places = (pixels + 0.5 - start) * pitch - 0.5
+    return _averaged(saliency, axis, places, pitch) if pitch > 1 else _between(saliency, axis, places)
+
+
+def _between(saliency: NDArray[np.float32], axis: int, places: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the linear interpolation along an axis at places counted in cells."""
+    last = saliency.shape[axis] - 1
+    places = np.clip(places, 0, last)
+    low = places.astype(np.intp)
+    share = (places - low).astype(np.float32)
+    below, above = np.take(saliency, low, axis), np.take(saliency, np.minimum(low + 1, last), axis)
+    above -= below  # in place, as these may be as large as the picture
+    above *= share if axis == -1 else share[:, None]
+    below += above
+    return below
+
+
+def _averaged(
+    saliency: NDArray[np.float32], axis: int, places: NDArray[np.float64], pitch: float
+) -> NDArray[np.float32]:
+    """Return the mean along an axis about each place, of `pitch` cells to either side, the nearest weighing most."""
+    near = np.maximum(1 - np.abs(places[:, None] - np.arange(saliency.shape[axis])) / pitch, 0)
+    shares = (near / near.sum(1, keepdims=True)).astype(np.float32)
+    mean: NDArray[np.float32] = saliency @ shares.T if axis == -1 else shares @ saliency
+    return mean

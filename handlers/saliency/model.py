@@ -26,7 +26,7 @@ from saliency.weights import fill, read_state
 
 logger = logging.getLogger(__name__)
 # the keys of section `handler` that describe the network; every other one is an option's default
-DESCRIBING = frozenset({"arch", "arguments", "num_classes", "logits", "input", "limits"})
+DESCRIBING = frozenset({"arch", "arguments", "logits", "input", "limits"})
 
 
 @dataclass(frozen=True)

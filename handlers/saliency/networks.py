@@ -21,6 +21,7 @@ from saliency.errors import ModelError
 from saliency.labels import near_matches
 
 TIMM = "timm:"
+_SLOW = ("googlenet", "inception_v3")
 
 
 def torchvision_names() -> list[str]:
@@ -38,7 +39,9 @@ def build_network(arch: str, arguments: Mapping[str, object], directory: Path | 
     names = torchvision_names()
     if arch.lower() not in names:
         raise ModelError(f"torchvision has no classifier '{arch}'{_meant(near_matches(arch, names))}")
-    return _built(models.get_model, arch, arguments)
+    # the weights come from a file: initialising them first takes these two seconds, and a warning
+    quiet = {"init_weights": False} if arch.lower().endswith(_SLOW) else {}
+    return _built(models.get_model, arch, {"weights": None, **quiet, **arguments})
 
 
 def own_network(path: Path) -> nn.Module:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -40,11 +42,7 @@ def unwrapped(held: object, name: str) -> State:
         held = inner[0]
     if not isinstance(held, Mapping) or not held or not _all_tensors(held):
         raise ModelError(f"'{name}' holds no state dict (names and tensors), but {_described(held)}")
-    state = {str(key): value for key, value in held.items()}
-    for prefix in (*_PREFIXES, *_PREFIXES):
-        if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return state
+    return _unprefixed(held)
 
 
 def fill(network: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -60,7 +58,10 @@ def fill(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     ]
     if wrongs:
         raise ModelError(f"the weights do not fit the network: they {'; they '.join(wrongs)}")
-    network.load_state_dict(dict(state), strict=False)
+    # versions of modules' layouts travel beside the tensors; a file without them is taken to be of today
+    filled = OrderedDict(state)
+    filled._metadata = getattr(state, "_metadata", None) or own._metadata  # type: ignore[attr-defined]
+    network.load_state_dict(filled, strict=False)
 
 
 def _is_scripted(path: Path) -> bool:
@@ -71,7 +72,16 @@ def _is_scripted(path: Path) -> bool:
         return any("/code/" in name or name.endswith("/constants.pkl") for name in archive.namelist())
 
 
-def _all_tensors(held: Mapping[object, object]) -> bool:
+def _unprefixed(held: Mapping[object, Tensor]) -> State:
+    """Return a state dict without the prefixes that stand before every name; without any, it is itself."""
+    state: State = held if isinstance(held, dict) else {str(key): value for key, value in held.items()}
+    for prefix in (*_PREFIXES, *_PREFIXES):
+        if all(str(key).startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def _all_tensors(held: Mapping[object, object]) -> TypeGuard[Mapping[object, Tensor]]:
     return all(isinstance(value, Tensor) for value in held.values())
 
 

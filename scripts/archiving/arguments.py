@@ -21,7 +21,9 @@ from saliency.schema import kinds, read_one
 WEIGHT_FILES = (".pt", ".pth", ".safetensors")
 # names that are archive.py's own, or that the route decides: no defaults of requests
 _TAKEN = DESCRIBING | {"explain", "seed"}
-_OURS = frozenset({"torch", "torchvision", "timm", "numpy", "PIL", "matplotlib", "yaml", "ts", "saliency", "saliency_handler"})
+_OURS = frozenset(
+    {"torch", "torchvision", "timm", "numpy", "PIL", "matplotlib", "yaml", "ts", "saliency", "saliency_handler"}
+)
 
 
 class UsageError(Exception):
@@ -112,8 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_input(parser.add_argument_group("input (by default that of the weights)"))
     _add_archive(parser.add_argument_group("archive"))
     defaults = parser.add_argument_group("defaults of requests")
-    for name, help in _default_names().items():
-        defaults.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="VALUE", help=help)
+    for name, said in _default_names().items():
+        defaults.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="VALUE", help=said)
     return parser
 
 

@@ -1,17 +1,210 @@
-"""The self-check of an archive: can it be loaded and does its gradient tell the truth?
+"""The self-check of an archive: does it load, does it explain, and is its gradient the slope of its output?
 
-Runs in a process of its own, on a fresh unpacking, with the archive's own code and nothing of the repository:
-
-    python -I scripts/archiving/check.py UNPACKED REPORT
-
-REPORT becomes a JSON object: the figures, or `refused` with the reason.
+It runs in a process of its own, on a fresh unpacking and with the code that lies in it: `saliency` is the archive's.
 """
 
 from __future__ import annotations
 
+import copy
+import io
 import json
+import platform
 import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-UNPACKED, REPORT = (Path(word).resolve() for word in sys.argv[1:3])
-sys.path.insert(0, str(UNPACKED))
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+import saliency
+from saliency.engine import Pass, Rows
+from saliency.errors import ModelError, RequestError
+from saliency.explainer import Explainer
+from saliency.image import InputSpec
+from saliency.model import Classifier, load_classifier
+from saliency.objective import Objective
+
+DIRECTIONS = 5
+TOLERANCE = 1e-3
+# of the input's unit: a kink may lie within the long ones, the rounding of float64 drowns the short ones
+STEPS = (1e-6, 1e-7, 1e-8, 1e-9, 1e-5, 1e-4, 1e-3, 1e-2)
+
+
+class RefusedError(Exception):
+    """An archive that cannot explain, and why."""
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """The slopes of one logit along some directions: by autograd, and by central differences over `step`."""
+
+    autograd: tuple[float, ...]
+    differences: tuple[float, ...]
+    step: float
+
+    @property
+    def error(self) -> float:
+        """Return the largest difference between the two, relative to the steepest slope."""
+        largest = max(map(abs, (*self.autograd, *self.differences)))
+        apart = max(abs(a - d) for a, d in zip(self.autograd, self.differences, strict=True))
+        return apart / largest if largest else 0.0
+
+
+def check(directory: Path) -> dict[str, object]:
+    """Return an unpacked archive's figures; RefusedError, ModelError or RequestError where it fails."""
+    classifier = load_classifier(directory, torch.device("cpu"))
+    picture = generated_picture(classifier.input)
+    Explainer(classifier).explain(picture)
+    plain = Explainer(replace(classifier, defaults={})).explain(picture, reduce="none")
+    x, index = plain.picture.tensor[None], plain.maps[0].target.index
+    with doubled(classifier) as exact:
+        _check_output(exact, x.double())
+        gradient = _gradient(exact, x.double(), index)
+        slopes = best_slopes(exact, x.double(), index, gradient)
+    if not slopes.error <= TOLERANCE:
+        raise RefusedError(
+            f"the gradient is not the slope of the output: along {DIRECTIONS} random directions they differ by up to "
+            f"{slopes.error:.1%} (autograd {_shown(slopes.autograd)}; finite differences {_shown(slopes.differences)});"
+            " something in the network rounds, jumps, or has a backward pass of its own"
+        )
+    served = torch.from_numpy(plain.maps[0].saliency).double()
+    return {
+        "method": "gradient",
+        "score": "logit",
+        "target": index,
+        "directions": DIRECTIONS,
+        "step": slopes.step,
+        "largest_relative_error": slopes.error,
+        "tolerance": TOLERANCE,
+        "float32_relative_error": float((served - gradient).norm() / gradient.norm()),
+        **_described(classifier),
+    }
+
+
+def generated_picture(spec: InputSpec) -> bytes:
+    """Return a PNG of soft colours under fine noise, a third wider than the input and seeded.
+
+    No pixel is clipped: a plain patch would tie in a max pooling, where a slope has two sides.
+    """
+    generator = np.random.default_rng(0)
+    height, width = spec.size[0], spec.size[1] * 4 // 3
+    colours = Image.fromarray(generator.integers(64, 192, (5, 7, 3), dtype=np.uint8)).resize((width, height))
+    noisy = np.asarray(colours) + generator.normal(0, 12, (height, width, 3))
+    file = io.BytesIO()
+    Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+class _Double(TorchFunctionMode):
+    """Float64 wherever the network itself says float32."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        wide = {key: torch.float64 if value is torch.float32 else value for key, value in (kwargs or {}).items()}
+        args = [torch.float64 if value is torch.float32 else value for value in args]
+        wider: Callable[..., Any] = Tensor.double if func is Tensor.float else func
+        return wider(*args, **wide)
+
+
+@contextmanager
+def doubled(classifier: Classifier) -> Iterator[Classifier]:
+    """Give the classifier in float64, inside a context in which everything is."""
+    network = copy.deepcopy(classifier.network).double().to(memory_format=torch.contiguous_format)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with _Double():
+            yield replace(classifier, network=network, memory_format=torch.contiguous_format)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def _check_output(classifier: Classifier, x: Tensor) -> None:
+    """Raise RefusedError for logits that are not finite, chance, the same for all, or a matter of the neighbours."""
+    other = torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=x.dtype)
+    with torch.no_grad():
+        first, again, different = (classifier.forward(v) for v in (x, x.clone(), other))
+        together = classifier.forward(torch.cat([x, other]))[:1]
+    if not bool(torch.isfinite(first).all()):
+        raise RefusedError("the logits of a picture are not finite")
+    scale = float(first.abs().max())
+    if float((first - again).abs().max()) > 1e-9 * scale:
+        raise RefusedError("two passes of one picture differ: something is random in eval mode (dropout left on?)")
+    if float((first - different).abs().max()) <= 1e-14 * scale:
+        raise RefusedError("the output is constant: it is the same for different pictures")
+    if float((first - together).abs().max()) > 1e-6 * scale:
+        raise RefusedError("the logits of a picture depend on its neighbours in the batch")
+
+
+def _gradient(classifier: Classifier, x: Tensor, index: int) -> Tensor:
+    """Return the engine's gradient [C, H, W] of one logit; RefusedError where there is none."""
+    try:
+        (answer,) = Pass(classifier, [Rows(x, Objective((index,)))]).forward().backward()
+    except RuntimeError as error:
+        raise RefusedError(f"the output cannot be differentiated: {error}") from error
+    if isinstance(answer, RequestError):
+        raise RefusedError(answer.message)
+    gradient = answer.grad[0, 0]
+    if not bool(torch.isfinite(gradient).all()):
+        raise RefusedError("the gradient of a picture is not finite")
+    if not bool(gradient.any()):
+        raise RefusedError(f"no gradient of class {index} reaches the input: a map would be empty")
+    return gradient
+
+
+def best_slopes(classifier: Classifier, x: Tensor, index: int, gradient: Tensor) -> Slopes:
+    """Return the slopes along random directions, with the step that brings the two kinds nearest to each other."""
+    generator = torch.Generator().manual_seed(2)
+    directions = [torch.randn(x.shape, generator=generator, dtype=x.dtype) for _ in range(DIRECTIONS)]
+    autograd = tuple(float((gradient * d[0]).sum()) for d in directions)
+    tried: list[Slopes] = []
+    with torch.no_grad():
+        for step in STEPS:
+            ends = [[float(classifier.forward(x + s * d)[0, index]) for s in (step, -step)] for d in directions]
+            tried.append(Slopes(autograd, tuple((up - down) / (2 * step) for up, down in ends), step))
+            if tried[-1].error <= TOLERANCE / 10:
+                break
+    return min(tried, key=lambda slopes: slopes.error)
+
+
+def _described(classifier: Classifier) -> dict[str, object]:
+    """Return what the archive turned out to be, and what it was checked with."""
+    packages = ["torch", "torchvision", "numpy", "pillow"]
+    versions = {name: version(name) for name in packages} | {"python": platform.python_version()}
+    if "timm" in sys.modules:
+        versions["timm"] = sys.modules["timm"].__version__
+    return {
+        "classes": len(classifier.labels.names),
+        "default_layer": classifier.layers.default,
+        "folded_batch_norms": classifier.folded,
+        "memory_format": str(classifier.memory_format).removeprefix("torch."),
+        "versions": versions,
+    }
+
+
+def _shown(slopes: Sequence[float]) -> str:
+    return ", ".join(f"{slope:.3g}" for slope in slopes[:3])
+
+
+def main(unpacked: str, report: str) -> None:
+    """Check the archive unpacked in one folder and write what came of it to a JSON file."""
+    directory = Path(unpacked).resolve()
+    assert Path(str(saliency.__file__)).resolve().is_relative_to(directory), "this is not the archive's own code"
+    try:
+        said = check(directory)
+    except RequestError as error:
+        said = {"refused": error.message, "option": error.option}
+    except (ModelError, RefusedError) as error:
+        said = {"refused": str(error)}
+    Path(report).write_text(json.dumps(said), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])

@@ -40,6 +40,8 @@ def download(url: str) -> State:
 
 def renamed(state: State) -> State:
     """Return the state with the parameter names of old DenseNet files as they are today."""
+    if not any(_OLD_DENSENET.search(key) for key in state):
+        return state
     return {_OLD_DENSENET.sub(r"\1\2", key): value for key, value in state.items()}
 
 

@@ -98,7 +98,7 @@ def _torchvision_arguments(arch: str, state: State | None, spec: InputSpec, want
         arguments["aux_logits"] = any(key.lower().startswith("aux") for key in state)
     if arch.startswith("vit_"):
         arguments["image_size"] = (wanted.size or spec.size)[0]
-    return arguments | wanted.arguments
+    return {**arguments, **wanted.arguments}
 
 
 def _timm(wanted: Wanted, arch: str) -> Source:

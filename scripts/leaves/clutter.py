@@ -33,8 +33,8 @@ def _ball(ground: Field, x: float, y: float, radius: float, tint: Field) -> None
     ground[spot.at] *= (1 - 0.45 * ramp(1.6, 0.8, r))[..., None]
     light = np.clip(0.85 - 0.45 * (spot.x + spot.y) / radius, 0.25, 1.3)
     body = tint * light[..., None]
-    glint = bump(np.asarray(np.hypot(spot.x + 0.35 * radius, spot.y + 0.35 * radius) / radius, np.float32), 0, 0.25)
-    body = blend(np.asarray(body, np.float32), colour(1, 1, 1), glint * np.float32(0.7))
+    glint = bump(np.hypot(spot.x + 0.35 * radius, spot.y + 0.35 * radius) / radius, 0, 0.25)
+    body = blend(body, colour(1, 1, 1), glint * np.float32(0.7))
     ground[spot.at] = blend(ground[spot.at], body, ramp(1.03, 0.93, r))
 
 
@@ -53,7 +53,7 @@ def _petal(ground: Field, rng: Generator, x: float, y: float) -> None:
     tint = between(rng, (0.98, 0.74, 0.12), (0.93, 0.42, 0.08))
     shade = tint * (0.8 + 0.3 * np.cos(across * 1.1) * 0.3 + 0.25 * along / radius)[..., None]
     ground[spot.at] *= (1 - 0.35 * ramp(1.4, 0.8, r))[..., None]
-    ground[spot.at] = blend(ground[spot.at], np.asarray(shade, np.float32), ramp(1.03, 0.92, r))
+    ground[spot.at] = blend(ground[spot.at], shade, ramp(1.03, 0.92, r))
 
 
 def _stone(ground: Field, rng: Generator, x: float, y: float) -> None:
@@ -66,7 +66,7 @@ def _stone(ground: Field, rng: Generator, x: float, y: float) -> None:
     ground[spot.at] *= (1 - 0.45 * ramp(1.5, 0.8, r))[..., None]
     light = np.clip(0.85 - 0.4 * (spot.x + spot.y) / radius + 0.5 * bumps, 0.25, 1.5)
     tint = between(rng, (0.10, 0.09, 0.07), (0.32, 0.28, 0.18))
-    ground[spot.at] = blend(ground[spot.at], np.asarray(tint * light[..., None], np.float32), ramp(1.05, 0.92, r))
+    ground[spot.at] = blend(ground[spot.at], tint * light[..., None], ramp(1.05, 0.92, r))
 
 
 def _brown_spot(ground: Field, rng: Generator, x: float, y: float) -> None:
@@ -76,18 +76,18 @@ def _brown_spot(ground: Field, rng: Generator, x: float, y: float) -> None:
     r = np.asarray(spot.radius / radius + (smooth(rng, 20)[spot.at] - 0.5) * 0.3, np.float32)
     tint = between(rng, (0.66, 0.46, 0.28), (0.30, 0.20, 0.12))
     shade = tint * (1 + 0.18 * np.cos(r * rng.uniform(8, 18)))[..., None]
-    shade = blend(np.asarray(shade, np.float32), colour(0.2, 0.1, 0.1), bump(r, 0.95, 0.14) * np.float32(rng.random()))
+    shade = blend(shade, colour(0.2, 0.1, 0.1), bump(r, 0.95, 0.14) * np.float32(rng.random()))
     ground[spot.at] = blend(ground[spot.at], shade, ramp(1.1, 1.0, r) * 0.95)
 
 
 def visitors(lit: Field, blade: Blade, rng: Generator) -> None:
-    """Put dew, dust, an insect or a bird's dropping on the lit leaf, in place; what lands beside it is cut off later."""
+    """Put dew, dust, an insect or a bird's dropping on the lit leaf, in place; what misses it is cut off later."""
     if rng.random() < 0.3:
         for _ in range(int(rng.integers(4, 26))):
             _dew(lit, rng, *_spot_on(blade, rng))
     if rng.random() < 0.25:
         dust = ramp(0.80, 0.95, smooth(rng, 100)) * ramp(0.3, 0.7, smooth(rng, 4)) * 0.6
-        lit[...] = blend(lit, colour(0.80, 0.76, 0.68), np.asarray(dust, np.float32))
+        lit[...] = blend(lit, colour(0.80, 0.76, 0.68), dust)
     if rng.random() < 0.3:
         guests = (_ladybird, _aphids, _ant)
         guests[int(rng.integers(len(guests)))](lit, rng, *_spot_on(blade, rng))
@@ -106,9 +106,9 @@ def _dew(lit: Field, rng: Generator, x: float, y: float) -> None:
     lean = (spot.x + spot.y) / np.float32(radius * 1.41)
     drop = lit[spot.at] * (1 + 0.45 * lean * ramp(1, 0.6, r))[..., None]
     drop = drop * (1 - 0.35 * bump(r, 0.98, 0.16))[..., None]
-    glint = bump(np.asarray(np.hypot(spot.x + 0.4 * radius, spot.y + 0.4 * radius), np.float32), 0, 0.24 * radius + 0.3)
-    drop = blend(np.asarray(drop, np.float32), colour(1, 1, 1), glint * 0.95)
-    lit[spot.at] *= (1 - 0.3 * bump(np.asarray(r - lean * 0.3, np.float32), 1.1, 0.2))[..., None]
+    glint = bump(np.hypot(spot.x + 0.4 * radius, spot.y + 0.4 * radius), 0, 0.24 * radius + 0.3)
+    drop = blend(drop, colour(1, 1, 1), glint * 0.95)
+    lit[spot.at] *= (1 - 0.3 * bump(r - lean * 0.3, 1.1, 0.2))[..., None]
     lit[spot.at] = blend(lit[spot.at], drop, ramp(1.1, 0.95, r))
 
 
@@ -117,7 +117,7 @@ def _oval(lit: Field, x: float, y: float, angle: float, size: tuple[float, float
     along, across = spot.turned(angle)
     r = np.asarray(np.hypot(along / size[0], across / size[1]), np.float32)
     light = 1.0 - 0.35 * (spot.x + spot.y) / max(size)
-    lit[spot.at] = blend(lit[spot.at], np.asarray(tint * light[..., None], np.float32), ramp(1.15, 0.9, r))
+    lit[spot.at] = blend(lit[spot.at], tint * light[..., None], ramp(1.15, 0.9, r))
 
 
 def _around(x: float, y: float, angle: float, along: float, across: float) -> tuple[float, float]:
@@ -163,5 +163,6 @@ def _dropping(lit: Field, rng: Generator, x: float, y: float) -> None:
     radius = rng.uniform(4, 9)
     spot = window(x, y, radius * 2)
     r = np.asarray(spot.radius / radius + (smooth(rng, 26)[spot.at] - 0.5) * 1.2, np.float32)
-    shade = blend(np.broadcast_to(colour(0.90, 0.89, 0.84), (*r.shape, 3)), colour(0.35, 0.33, 0.27), ramp(0.35, 0.15, r))
+    white = np.broadcast_to(colour(0.90, 0.89, 0.84), (*r.shape, 3))
+    shade = blend(white, colour(0.45, 0.43, 0.36), ramp(0.55, 0.75, smooth(rng, 40)[spot.at]))
     lit[spot.at] = blend(lit[spot.at], shade, ramp(1.0, 0.85, r) * 0.95)

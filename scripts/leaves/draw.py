@@ -17,9 +17,7 @@ from scripts.leaves.fields import (
     between,
     blend,
     blurred,
-    colour,
     grid,
-    layered,
     ramp,
     smooth,
     to_bytes,
@@ -79,16 +77,18 @@ def _compose(present: Sequence[str], streams: Mapping[str, Generator]) -> Leaf:
     picture = _on_ground(behind, leaf, light, streams["light"])
     lit = _shine(albedo, tissue, light, streams["light"])
     visitors(lit, leaf, streams["visitors"])
-    picture = _photograph(blend(picture, lit, leaf.cover), streams["camera"])
+    shot = _photograph(blend(picture, lit, leaf.cover), streams["camera"])
     masks = {name: _seen(leaf, opacities, name) for name in DISEASES}
-    return Leaf(Image.fromarray(picture), masks, " and ".join(present) or "healthy")
+    return Leaf(Image.fromarray(shot), masks, " and ".join(present) or "healthy")
 
 
 def _sicken(
     leaf: Blade, tissue: Tissue, present: Sequence[str], streams: Mapping[str, Generator]
 ) -> tuple[Field, dict[str, Field]]:
     """Return the blade's colours with all lesions [H, W, 3], and the opacity [H, W] of each disease."""
-    albedo, opacities, taken = tissue.albedo, {}, list[Site]()
+    albedo = tissue.albedo
+    opacities: dict[str, Field] = {}
+    taken: list[Site] = []
     for name in present:
         paint, opacity, sites = infect(name, streams[name], leaf, tissue, taken)
         albedo = blend(albedo, paint, opacity)

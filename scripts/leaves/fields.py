@@ -12,6 +12,7 @@ from PIL import Image, ImageFilter
 SIZE = 224
 
 Field = NDArray[np.float32]
+Values = NDArray[np.float32] | NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Colour = tuple[float, float, float]
 
@@ -36,13 +37,13 @@ def layered(rng: Generator, rows: int, octaves: int = 3) -> Field:
     return np.asarray(total / sum(weights), dtype=np.float32)
 
 
-def ramp(low: float, high: float, value: Field) -> Field:
+def ramp(low: float, high: float, value: Values) -> Field:
     """Return 0 below `low`, 1 above `high` and a smooth rise between (a fall where low is above high)."""
     x = np.clip((value - low) / (high - low), 0, 1)
     return np.asarray(x * x * (3 - 2 * x), dtype=np.float32)
 
 
-def bump(value: Field, centre: float, width: float) -> Field:
+def bump(value: Values, centre: float, width: float) -> Field:
     """Return a bell of height 1 around `centre`."""
     return np.asarray(np.exp(-(((value - centre) / width) ** 2)), dtype=np.float32)
 
@@ -58,7 +59,7 @@ def between(rng: Generator, first: Colour, second: Colour) -> Field:
     return np.asarray(np.clip(mixed + rng.normal(0, 0.012, 3), 0, 1), dtype=np.float32)
 
 
-def blend(below: Field, above: Field, alpha: Field) -> Field:
+def blend(below: Values, above: Values, alpha: Values) -> Field:
     """Return `above` ([3] or [h, w, 3]) laid over `below` [h, w, 3] with opacity `alpha` [h, w]."""
     return np.asarray(below + (above - below) * alpha[..., None], dtype=np.float32)
 

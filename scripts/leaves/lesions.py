@@ -52,7 +52,7 @@ def _scatter(rng: Generator, blade: Blade, count: int, radii: tuple[float, float
     """Return up to `count` sites within the blade, apart from one another and from those taken."""
     tries = count * 6
     along, across = rng.uniform(0.1, 0.9, tries), rng.uniform(-0.85, 0.85, tries)
-    xs, ys = places(blade.shape, np.asarray(along, np.float32), np.asarray(across, np.float32))
+    xs, ys = places(blade.shape, along, across)
     angles = blade.shape.angle + np.sign(across) * np.arctan2(1, blade.shape.slope)
     found = zip(xs.tolist(), ys.tolist(), rng.uniform(*radii, tries).tolist(), angles.tolist(), strict=True)
     sites: list[Site] = []
@@ -108,13 +108,15 @@ def _rust(rng: Generator, textures: Textures, site: Site, paint: Field, opacity:
     r = np.asarray(spot.radius / site.radius + (textures.edge[spot.at] - 0.5) * 0.6, np.float32)
     age = rng.random()
     flesh = colour(0.95, 0.66 - 0.16 * age, 0.09)
-    shade = blend(np.broadcast_to(flesh, (*r.shape, 3)), colour(0.98, 0.76, 0.17), ramp(0.6, 0.1, r) * np.float32(1 - 0.6 * age))
+    shade = blend(
+        np.broadcast_to(flesh, (*r.shape, 3)), colour(0.98, 0.76, 0.17), ramp(0.6, 0.1, r) * np.float32(1 - 0.6 * age)
+    )
     shade = blend(shade, colour(0.73, 0.22, 0.06), bump(r, 0.92, 0.15 + 0.15 * age) * np.float32(0.55 + 0.4 * age))
     shade = blend(shade, colour(0.79, 0.74, 0.20), ramp(1.0, 1.12, r))
     shade = shade * (0.8 + 0.4 * textures.grain[spot.at])[..., None]
     shade = blend(shade, colour(0.30, 0.10, 0.04), _dots(rng, spot, site.radius) * np.float32(0.5 + 0.4 * age))
     alpha = ramp(1.08, 0.96, r) * 0.45 + ramp(1.5, 1.0, r) * 0.5
-    _lay(spot, shade, np.asarray(alpha, np.float32), paint, opacity)
+    _lay(spot, shade, alpha, paint, opacity)
 
 
 def _dots(rng: Generator, spot: Window, radius: float) -> Field:
@@ -133,20 +135,22 @@ def _scab(rng: Generator, textures: Textures, site: Site, paint: Field, opacity:
     along, across = spot.turned(site.angle)
     stretch = rng.uniform(1.0, 1.5)
     angle = np.arctan2(across, along)
-    fingers = 0.10 * np.sin(rng.integers(5, 9) * angle + rng.uniform(0, 6)) + 0.07 * np.sin(13 * angle + rng.uniform(0, 6))
+    fingers = 0.10 * np.sin(rng.integers(5, 9) * angle + rng.uniform(0, 6)) + 0.07 * np.sin(
+        13 * angle + rng.uniform(0, 6)
+    )
     r = np.hypot(along / stretch, across * stretch) / site.radius
     r = np.asarray(r + (textures.edge[spot.at] - 0.5) * 1.1 + fingers * np.minimum(r, 1), np.float32)
     velvet = (textures.grain[spot.at] - 0.5) * 0.5
-    depth = ramp(1.0, 0.25, np.asarray(r + velvet, np.float32)) * np.float32(rng.uniform(0.7, 1.0))
+    depth = ramp(1.0, 0.25, r + velvet) * np.float32(rng.uniform(0.7, 1.0))
     olive = colour(0.36, 0.33, 0.13) * np.float32(rng.uniform(0.8, 1.05))
     shade = blend(np.broadcast_to(olive, (*r.shape, 3)), colour(0.11, 0.095, 0.055), depth)
     shade = shade * (0.8 + 0.4 * textures.grain[spot.at])[..., None]
-    alpha = ramp(1.05, 0.72, np.asarray(r + velvet * 0.6, np.float32)) * 0.93
-    _lay(spot, shade, np.asarray(alpha, np.float32), paint, opacity)
+    alpha = ramp(1.05, 0.72, r + velvet * 0.6) * 0.93
+    _lay(spot, shade, alpha, paint, opacity)
 
 
 def _rot(rng: Generator, textures: Textures, site: Site, paint: Field, opacity: Field) -> None:
-    """Lay down a frog-eye: purple border, tan middle with rings and pale eye; a patch at the margin is larger, ragged."""
+    """Lay down a frog-eye: purple border, tan middle, rings, pale eye; a patch at the margin is larger and ragged."""
     spot = window(site.x, site.y, site.radius * 1.6 + 2)
     ragged = 0.75 if site.radius > 14 else 0.42
     r = np.asarray(spot.radius / site.radius + (textures.edge[spot.at] - 0.5) * ragged, np.float32)
@@ -158,8 +162,8 @@ def _rot(rng: Generator, textures: Textures, site: Site, paint: Field, opacity: 
     shade = blend(shade, colour(0.27, 0.10, 0.17), bump(r, 0.95, 0.12 + 0.08 * eye) * 0.95)
     shade = shade * (0.78 + 0.44 * textures.grain[spot.at])[..., None]
     specks = (textures.grain[spot.at] > 0.80) * ramp(0.6, 0.4, r)
-    shade = blend(shade, colour(0.15, 0.10, 0.08), np.asarray(specks * 0.6, np.float32))
-    _lay(spot, shade, np.asarray(ramp(1.16, 1.04, r) * 0.80 + ramp(1.4, 1.05, r) * 0.18, np.float32), paint, opacity)
+    shade = blend(shade, colour(0.15, 0.10, 0.08), specks * 0.6)
+    _lay(spot, shade, ramp(1.16, 1.04, r) * 0.80 + ramp(1.4, 1.05, r) * 0.18, paint, opacity)
 
 
 def _lay(spot: Window, shade: Field, alpha: Field, paint: Field, opacity: Field) -> None:

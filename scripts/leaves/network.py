@@ -38,9 +38,7 @@ class LeafNet(nn.Module):
     @staticmethod
     def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
         padding = (kernel - 1) // 2
-        return nn.Sequential(
-            nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False), nn.BatchNorm2d(outputs)
-        )
+        return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False), nn.BatchNorm2d(outputs))
 
     @staticmethod
     def _residual(channels: int) -> nn.Sequential:

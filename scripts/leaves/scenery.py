@@ -18,7 +18,8 @@ FINE = 2
 @dataclass(frozen=True)
 class Scenery:
     """What lies behind the leaf: `ground` [H, W, 3], how far it is out of focus in pixels, and how much of the leaf's
-    shadow falls on it (0 for the sky)."""
+    shadow falls on it (0 for the sky).
+    """
 
     ground: Field
     blur: float
@@ -40,12 +41,14 @@ def _filled(rgb: Field) -> Field:
 def _lit(ground: Field, relief: Field, strength: float) -> Field:
     """Return the ground [H, W, 3] with its relief [H, W] lit from the upper left."""
     down, right = np.gradient(relief)
-    return np.asarray(ground * (1 + strength * np.clip(-(down + right), -0.5, 0.6))[..., None], np.float32)
+    light = np.asarray(1 + strength * np.clip(-(down + right), -0.5, 0.6), np.float32)
+    return ground * light[..., None]
 
 
 def _soil(rng: Generator) -> Field:
     clods, fine = layered(rng, 14, 4), smooth(rng, 110)
-    ground = blend(_filled(between(rng, (0.20, 0.14, 0.09), (0.42, 0.31, 0.21))), colour(0.09, 0.06, 0.04), ramp(0.55, 0.3, clods))
+    ground = _filled(between(rng, (0.20, 0.14, 0.09), (0.42, 0.31, 0.21)))
+    ground = blend(ground, colour(0.09, 0.06, 0.04), ramp(0.55, 0.3, clods))
     ground = _lit(ground * (0.8 + 0.4 * fine)[..., None], clods, 7.0)
     for _ in range(int(rng.integers(4, 18))):
         _pebble(ground, rng, between(rng, (0.30, 0.27, 0.24), (0.62, 0.58, 0.52)), rng.uniform(2, 8))
@@ -107,7 +110,13 @@ def _blade_of_grass(
 ) -> None:
     middle = (x + tall * 0.5 * np.sin(lean * 0.6), y - tall * 0.5)
     tip = (x + tall * np.sin(lean), y - tall * np.cos(lean))
-    points = [(x - wide, y), (middle[0] - wide * 0.8, middle[1]), tip, (middle[0] + wide * 0.8, middle[1]), (x + wide, y)]
+    points = [
+        (x - wide, y),
+        (middle[0] - wide * 0.8, middle[1]),
+        tip,
+        (middle[0] + wide * 0.8, middle[1]),
+        (x + wide, y),
+    ]
     draw.polygon([(float(px * FINE), float(py * FINE)) for px, py in points], fill=ink)
 
 
@@ -115,7 +124,7 @@ def _bokeh(rng: Generator) -> Field:
     y, x = grid()
     top = between(rng, (0.45, 0.62, 0.85), (0.75, 0.85, 0.95))
     bottom = between(rng, (0.25, 0.38, 0.16), (0.80, 0.82, 0.70))
-    slope = ramp(0.0, 1.0, np.asarray(y / SIZE + (x / SIZE - 0.5) * rng.uniform(-0.6, 0.6), np.float32))
+    slope = ramp(0.0, 1.0, y / SIZE + (x / SIZE - 0.5) * rng.uniform(-0.6, 0.6))
     ground = blend(_filled(top), bottom, slope)
     ground = blend(ground, between(rng, (0.12, 0.25, 0.08), (0.40, 0.52, 0.22)), ramp(0.5, 0.7, layered(rng, 3, 2)))
     for _ in range(int(rng.integers(12, 34))):
@@ -128,9 +137,13 @@ def _disc(ground: Field, rng: Generator) -> None:
     cx, cy = rng.uniform(0, SIZE, 2)
     spot = window(float(cx), float(cy), radius + 2)
     r = spot.radius / np.float32(radius)
-    tint = between(rng, (0.95, 0.95, 0.85), (0.55, 0.68, 0.25)) if rng.random() < 0.8 else between(rng, (0.9, 0.75, 0.4), (1, 1, 1))
+    tint = (
+        between(rng, (0.95, 0.95, 0.85), (0.55, 0.68, 0.25))
+        if rng.random() < 0.8
+        else between(rng, (0.9, 0.75, 0.4), (1, 1, 1))
+    )
     alpha = ramp(1.06, 0.94, r) * (0.75 + 0.25 * bump(r, 0.95, 0.1)) * np.float32(rng.uniform(0.12, 0.5))
-    ground[spot.at] = blend(ground[spot.at], tint, np.asarray(alpha, np.float32))
+    ground[spot.at] = blend(ground[spot.at], tint, alpha)
 
 
 def _wood(rng: Generator) -> Field:
@@ -143,8 +156,8 @@ def _wood(rng: Generator) -> Field:
     rings = np.sin((y * 0.16 + warp * 14 + board * 2.3) * rng.uniform(1.2, 2.6)) * 0.5 + 0.5
     gap = np.minimum((y + 0.0) % planks, planks - (y % planks)) + 0 * x
     tone = 0.72 + 0.24 * fibre + 0.16 * rings + 0.09 * np.sin(board * 5.1)
-    ground = _filled(tint) * np.asarray(tone, np.float32)[..., None]
-    ground = blend(ground, colour(0.07, 0.05, 0.03), bump(np.asarray(gap, np.float32), 0, 1.4) * 0.9)
+    ground = _filled(tint) * tone[..., None]
+    ground = blend(ground, colour(0.07, 0.05, 0.03), bump(gap, 0, 1.4) * 0.9)
     for _ in range(int(rng.integers(0, 3))):
         _knot(ground, rng, tint)
     return np.asarray(ground.transpose(1, 0, 2), np.float32) if rng.random() < 0.5 else ground
@@ -155,8 +168,9 @@ def _knot(ground: Field, rng: Generator, tint: Field) -> None:
     cx, cy = rng.uniform(0, SIZE, 2)
     spot = window(float(cx), float(cy), radius * 3)
     r = np.asarray(np.hypot(spot.x / 1.5, spot.y) / radius, np.float32)
-    tone = 0.75 + 0.25 * np.cos(r * 9)
-    ground[spot.at] = blend(ground[spot.at], tint * colour(0.6, 0.5, 0.45) * tone[..., None], ramp(1.5, 0.7, r) * 0.85)
+    tone = np.asarray(0.75 + 0.25 * np.cos(r * 9), np.float32)
+    rings = tint * colour(0.6, 0.5, 0.45) * tone[..., None]
+    ground[spot.at] = blend(ground[spot.at], rings, ramp(1.5, 0.7, r) * 0.85)
 
 
 def _concrete(rng: Generator) -> Field:
@@ -164,7 +178,7 @@ def _concrete(rng: Generator) -> Field:
     ground = _filled(between(rng, (0.42, 0.42, 0.42), (0.78, 0.76, 0.72))) * (0.75 + 0.5 * stains)[..., None]
     ground = _lit(ground, fine, rng.uniform(0.15, 0.5))
     pits = (smooth(rng, 75) > 0.86) * 0.5
-    ground = blend(ground, colour(0.22, 0.21, 0.20), np.asarray(pits, np.float32))
+    ground = blend(ground, colour(0.22, 0.21, 0.20), pits)
     return _cracked(ground, rng) if rng.random() < 0.5 else ground
 
 

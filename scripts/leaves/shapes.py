@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw
 
-from scripts.leaves.fields import SIZE, Field, grid
+from scripts.leaves.fields import SIZE, Field, Values, grid
 
 FINE = 4
 
@@ -70,20 +70,20 @@ def shape_at(rng: Generator, x: float, y: float, angle: float, length: float) ->
     )
 
 
-def half_width(shape: Shape, along: Field) -> Field:
+def half_width(shape: Shape, along: Values) -> Field:
     """Return the blade's half width, relative to its greatest (1), at places along the midrib in 0-1."""
-    t = np.clip(along, 0, 1)
+    t: Field = np.clip(along, 0, 1).astype(np.float32)
     peak = shape.base / (shape.base + shape.tip)
     highest = peak**shape.base * (1 - peak) ** shape.tip
     return np.asarray(t**shape.base * (1 - t) ** shape.tip / highest, dtype=np.float32)
 
 
-def midrib(shape: Shape, along: Field) -> Field:
+def midrib(shape: Shape, along: Values) -> Field:
     """Return how far the midrib lies beside the straight axis, in leaf lengths."""
     return np.asarray(shape.bend * (1 - (2 * along - 1) ** 2) * (0.8 + 0.4 * along), dtype=np.float32)
 
 
-def to_pixels(shape: Shape, along: Field, offset: Field) -> tuple[Field, Field]:
+def to_pixels(shape: Shape, along: Values, offset: Values) -> tuple[Field, Field]:
     """Return x and y in pixels of places given along and beside the straight axis, in leaf lengths."""
     c, s = np.cos(shape.angle) * shape.length, np.sin(shape.angle) * shape.length
     x = shape.x + (along - 0.5) * c - offset * s
@@ -91,7 +91,7 @@ def to_pixels(shape: Shape, along: Field, offset: Field) -> tuple[Field, Field]:
     return np.asarray(x, dtype=np.float32), np.asarray(y, dtype=np.float32)
 
 
-def places(shape: Shape, along: Field, across: Field) -> tuple[Field, Field]:
+def places(shape: Shape, along: Values, across: Values) -> tuple[Field, Field]:
     """Return x and y in pixels of places on the blade; `across` is -1 at the left margin, 0 on the midrib, 1 right."""
     widest = np.where(across > 0, np.float32(shape.right), np.float32(shape.left))
     return to_pixels(shape, along, midrib(shape, along) + across * widest * half_width(shape, along))
@@ -106,7 +106,8 @@ def place(shape: Shape, along: float, across: float) -> tuple[float, float]:
 @dataclass(frozen=True)
 class Blade:
     """Every pixel's place on a leaf, [H, W] each: `along` 0 base to 1 tip, `beside` in leaf lengths from the midrib
-    (negative left), `across` the same over the local half width, and `cover`, the blade's opacity with smooth edges."""
+    (negative left), `across` the same over the local half width, and `cover`, the blade's opacity with smooth edges.
+    """
 
     shape: Shape
     along: Field

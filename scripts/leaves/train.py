@@ -86,7 +86,7 @@ def train(pictures: Pictures, epochs: int, seed: int) -> LeafNet:
     """Return the network trained on the pictures, in evaluation mode."""
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
-    network = LeafNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = LeafNet().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=4e-3, weight_decay=0.02)
     count, batch = len(pictures.pixels), 32
     steps = epochs * (count // batch)
@@ -97,7 +97,9 @@ def train(pictures: Pictures, epochs: int, seed: int) -> LeafNet:
             _step(network, optimizer, schedule, pictures, rows, rng)
             for rows in torch.randperm(count, generator=rng)[: count // batch * batch].split(batch)
         ]
-        print(f"epoch {epoch + 1}/{epochs}: loss {np.mean(losses):.3f}, {time.perf_counter() - started:.0f} s", flush=True)
+        print(
+            f"epoch {epoch + 1}/{epochs}: loss {np.mean(losses):.3f}, {time.perf_counter() - started:.0f} s", flush=True
+        )
     return network.eval()
 
 
@@ -112,7 +114,7 @@ def _step(
     x = augmented(normalised(pictures.pixels[rows]), rng)
     loss = functional.cross_entropy(network(x), pictures.shares[rows], label_smoothing=0.03)
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     optimizer.step()
     schedule.step()
     return float(loss.detach())

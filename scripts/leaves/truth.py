@@ -28,7 +28,6 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "handlers"), str(ROOT)]
 
 from saliency.explainer import Explainer
-
 from scripts.leaves.draw import DISEASES, draw
 
 Map = NDArray[np.float32]
@@ -176,7 +175,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         explainer = Explainer.load(given.archive or archive(Path(folder)))
-    mappers = {f"`{name}`": explained(explainer, name) for name in METHODS} | BASELINES
+    mappers = {f"`{name}`": explained(explainer, name) for name in METHODS} | dict(BASELINES)
     for line in table(mappers, list(single_cases(given.leaves)), list(double_cases(given.leaves))):
         print(line, flush=True)
 

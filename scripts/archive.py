@@ -1,0 +1,104 @@
+"""Write an archive (.mar) that TorchServe predicts and explains with, and check that very archive.
+
+    python scripts/archive.py --model-name resnet18 --arch resnet18 --weights DEFAULT
+    python scripts/archive.py --model-name x --arch timm:convnext_tiny --weights none
+    python scripts/archive.py --model-name mine --model-file net.py --serialized-file net.pt --labels labels.txt
+
+Exit status: 0 archived, 1 refused (a network that cannot be loaded or explained), 2 something typed is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "handlers")]
+
+from saliency.errors import ModelError
+from saliency.model import dry_run, frozen
+from scripts.archiving.arguments import UsageError, Wanted, read_arguments
+from scripts.archiving.sources import Source, find_source
+from scripts.archiving.staging import add_check, deliver, pack
+
+CHECK = ROOT / "scripts" / "archiving" / "check.py"
+# the archive's folder comes before everything else that could be imported
+_RUN_CHECK = "import runpy, sys; sys.path[0] = sys.argv[1]; runpy.run_path(sys.argv.pop(3), run_name='__main__')"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Archive what the command line asks for; return the exit status."""
+    try:
+        wanted = read_arguments(words)
+        source = find_source(wanted)
+        figures = archive(source, wanted)
+    except UsageError as error:
+        print(f"archive.py: {error}", file=sys.stderr)
+        return 2
+    except ModelError as error:
+        print(f"archive.py: refused: {error}", file=sys.stderr)
+        return 1
+    print(summary(source, wanted, figures))
+    return 0
+
+
+def archive(source: Source, wanted: Wanted) -> Mapping[str, object]:
+    """Write and check the archive, and return the self-check's figures; nothing is left of one that fails."""
+    _check_labels(source, wanted)
+    with tempfile.TemporaryDirectory(prefix="archive-") as folder:
+        mar = pack(source, wanted, Path(folder))
+        figures = self_check(mar, Path(folder), wanted)
+        add_check(mar, figures)
+        deliver(mar, wanted.mar)
+    return figures
+
+
+def self_check(mar: Path, folder: Path, wanted: Wanted) -> Mapping[str, object]:
+    """Return the figures of a fresh process that unpacked the archive; ModelError or UsageError where it refuses."""
+    unpacked, report = folder / "unpacked", folder / "report.json"
+    with zipfile.ZipFile(mar) as packed:
+        packed.extractall(unpacked)
+    words = [sys.executable, "-c", _RUN_CHECK, str(unpacked), str(report), str(CHECK)]
+    ran = subprocess.run(words, cwd=folder, stderr=subprocess.PIPE, text=True, check=False)
+    if not report.is_file():
+        raise ModelError(f"the self-check broke off: {(ran.stderr.strip().splitlines() or ['without a word'])[-1]}")
+    said: dict[str, object] = json.loads(report.read_text(encoding="utf-8"))
+    if said.get("option") in wanted.defaults:
+        raise UsageError(f"--{str(said['option']).replace('_', '-')}: {said['refused']}")
+    if "refused" in said:
+        raise ModelError(str(said["refused"]))
+    return said
+
+
+def summary(source: Source, wanted: Wanted, figures: Mapping[str, object]) -> str:
+    """Return what a person wants to know of the archive, in a few lines."""
+    height, width = source.input.size
+    known = "" if source.labels else ", unnamed: --labels names them"
+    error = float(str(figures["largest_relative_error"]))
+    return "\n".join(
+        [
+            f"{wanted.mar}  {wanted.mar.stat().st_size / 1e6:.1f} MB",
+            f"  network     {source.arch or wanted.model_file}, weights {wanted.weights}",
+            f"  input       {height} x {width}, resize {source.input.resize}, {source.input.interpolation}",
+            f"  classes     {figures['classes']}{known}",
+            f"  CAM layer   {figures['default_layer'] or 'none: no layer keeps a spatial grid'}",
+            f"  self-check  gradient = slope to {error:.1e} along {figures['directions']} directions",
+        ]
+    )
+
+
+def _check_labels(source: Source, wanted: Wanted) -> None:
+    """Raise UsageError where there are not as many labels as classes."""
+    _, classes = dry_run(frozen(source.network), source.input, wanted.logits)
+    if source.labels is not None and len(source.labels) != classes:
+        hint = "" if wanted.num_classes else "; --num-classes sets how many a random network has"
+        raise UsageError(f"{len(source.labels)} labels for {classes} classes{hint if wanted.weights == 'none' else ''}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

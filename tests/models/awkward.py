@@ -1,0 +1,24 @@
+"""A network that fails on some pictures, by their one colour, as real ones fail on rare inputs."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Awkward(nn.Module):
+    """Red: out of memory. Green: a defect. Blue: output that is not finite. Any other: a small convolutional network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(3, 4, 3, padding=1)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        colour = x.amax((2, 3)) - x.mean((1, 2, 3))[:, None]
+        flat = (x.amax((2, 3)) - x.amin((2, 3))).amax(1) < 1e-3
+        red, green, blue = (flat & (colour[:, i] > 1.3) for i in range(3))
+        if red.any():
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory: /a/path")
+        if green.any():
+            raise RuntimeError("a defect in /a/path")
+        logits = self.head(self.features(x).relu().mean((2, 3)))
+        return {"features": x.mean((2, 3)), "logits": logits / (~blue[:, None]).to(logits)}

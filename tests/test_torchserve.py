@@ -1,0 +1,95 @@
+"""The server's runner: started where nothing else is, and gone entirely, whatever happens inside."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.processes import free_ports, is_free, members
+from scripts.server import CONFIG, ServerError, TorchServe
+from scripts.settings import ports, read_properties, write_properties
+
+BROKEN_HANDLER = """
+class Broken:
+    def initialize(self, context):
+        raise RuntimeError("the weights are missing")
+
+    def handle(self, data, context):
+        return data
+"""
+
+
+@pytest.mark.server
+def test_it_serves_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with TorchServe(tmp_path, authorize=True) as server:
+        group = server.pid
+        folder = server.folder
+        assert server.request("GET", "/ping").json() == {"status": "Healthy"}
+        assert server.request("GET", "/metrics", api="metrics").status == 200
+        assert members(group)
+        listening = ports(server.settings)
+        assert not any(is_free(port) for port in listening)
+    assert members(group) == []
+    assert all(is_free(port) for port in listening)
+    assert not folder.exists()
+
+
+@pytest.mark.server
+def test_an_interruption_stops_it(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    started = list[int]()
+
+    def interrupted() -> None:
+        with TorchServe(tmp_path / "store", folder=tmp_path / "kept") as server:
+            started.append(server.pid)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert members(started[0]) == []
+    assert (tmp_path / "kept" / "logs" / "server.log").exists()
+    assert not (tmp_path / "kept" / "key_file.json").exists()
+
+
+@pytest.mark.server
+def test_a_model_that_does_not_load_is_told_and_stopped(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN_HANDLER)
+    archiver = Path(sys.executable).with_name("torch-model-archiver")
+    flags = f"--model-name broken --version 1.0 --handler {tmp_path / 'broken.py'} --export-path {tmp_path}"
+    subprocess.run([archiver, *flags.split()], check=True, env={"TMPDIR": str(tmp_path)})
+    server = TorchServe(tmp_path)
+    with pytest.raises(ServerError, match="the weights are missing"):
+        server.start()
+    assert all(is_free(port) for port in ports(server.settings))
+
+
+@pytest.mark.server
+def test_an_archive_that_is_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "torn.mar").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(ServerError, match=r"of 1 archives, 0 were registered|torn"):
+        TorchServe(tmp_path).start()
+
+
+def test_the_configuration_is_closed_to_others() -> None:
+    said = read_properties(CONFIG)
+    addresses = [value for name, value in said.items() if name.endswith("_address")]
+    assert len(addresses) == 5
+    assert all(address.removeprefix("http://").partition(":")[0] == "127.0.0.1" for address in addresses)
+    assert said["disable_token_authorization"] == "false"
+    assert said["enable_model_api"] == "false"
+    assert not any(name.startswith("cors_") for name in said)
+
+
+def test_properties_survive_a_round_trip(tmp_path: Path) -> None:
+    said = {"vmargs": "-Xmx1g -Da=b", "inference_address": "http://127.0.0.1:1"}
+    write_properties(tmp_path / "p", said)
+    assert read_properties(tmp_path / "p") == said
+
+
+def test_free_ports_are_different_and_free() -> None:
+    found = free_ports(20)
+    assert len(set(found)) == 20
+    assert all(is_free(port) for port in found)

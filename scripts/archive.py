@@ -80,6 +80,7 @@ def summary(source: Source, wanted: Wanted, figures: Mapping[str, object]) -> st
     height, width = source.input.size
     known = "" if source.labels else ", unnamed: --labels names them"
     error = float(str(figures["largest_relative_error"]))
+    note = "\n  beware      the output sums to 1: it seems to be probabilities, where logits are meant"
     return "\n".join(
         [
             f"{wanted.mar}  {wanted.mar.stat().st_size / 1e6:.1f} MB",
@@ -89,7 +90,7 @@ def summary(source: Source, wanted: Wanted, figures: Mapping[str, object]) -> st
             f"  CAM layer   {figures['default_layer'] or 'none: no layer keeps a spatial grid'}",
             f"  self-check  gradient = slope to {error:.1e} along {figures['directions']} directions",
         ]
-    )
+    ) + (note if figures["sums_to_one"] else "")
 
 
 def _check_labels(source: Source, wanted: Wanted) -> None:

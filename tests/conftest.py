@@ -84,9 +84,9 @@ def own(name: str, folder: Path) -> Sequence[str]:
 def archive(store: Path, key: str, arguments: Sequence[str]) -> Path:
     """Return a model's archive in the store; `key` is its name and version."""
     name, version = key.split()
-    target = store / f"{name}-{version}"
+    target = store.with_name("staging") / f"{name}-{version}"  # TorchServe takes a folder in its store for a model
     common = ("--model-name", name, "--version", version, "--export-path", target)
-    target.mkdir()
+    target.mkdir(parents=True)
     subprocess.run([sys.executable, ROOT / "scripts" / "archive.py", *common, *arguments], check=True)
     return (target / f"{name}.mar").rename(store / f"{name}-{version}.mar")
 

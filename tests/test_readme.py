@@ -71,12 +71,13 @@ def workplace(server: TorchServe, leaf: bytes, model_store: Path, tmp_path_facto
 def test_a_block_runs(block: Block, workplace: Path, server: TorchServe) -> None:
     if block.reason:
         pytest.skip(f"README block {block}: {block.reason}")
-    earlier = [line for each in BLOCKS[: block.number - 1] for line in assignments(each)]
-    code = addressed("\n".join([*earlier, block.code]), server)
-    command = [sys.executable, "-c", code] if block.language == "python" else ["bash", "-euo", "pipefail", "-c", code]
     environment = {**os.environ, "PATH": f"{Path(sys.prefix, 'bin')}{os.pathsep}{os.environ['PATH']}"}
     if block.language == "python":
         environment["PYTHONPATH"] = str(ROOT / "handlers")
+        command = [sys.executable, "-c", addressed(block.code, server)]
+    else:
+        earlier = [line for each in BLOCKS[: block.number - 1] for line in assignments(each)]
+        command = ["bash", "-euc", addressed("\n".join([*earlier, block.code]), server)]
     done = subprocess.run(command, cwd=workplace, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not re.search(r'"code":\s*[45]\d\d', done.stdout), done.stdout

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 logger = logging.getLogger(__name__)
 Forward = Callable[[Tensor], Tensor]
 _LOGITS, _GRADIENT = 1e-4, 0.1  # float32 at a kink or at a tie in a pooling window may fall the other way
-_REPEATS = 3
+_REPEATS = 2
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class _Trial:
 def choose_memory_format(network: nn.Module, forward: Forward, example: Tensor) -> torch.memory_format:
     """Return the memory format that `network` is left in: channels last where it is as right and as fast.
 
-    `forward` runs `network` and returns logits; `example` [n, C, H, W] is what it is tried on.
+    `forward` runs `network` and returns logits; `example` [n, C, H, W] is what it is tried on, more than
+    one picture: a view may fail only then.
     """
     if not any(isinstance(m, nn.Conv2d) and max(m.kernel_size) > 1 for m in network.modules()):
         return torch.contiguous_format

@@ -124,9 +124,10 @@ def load_classifier(directory: Path, device: torch.device, fold: bool = True, ch
     def forward(x: Tensor) -> Tensor:
         return take_logits(network(x), choice)
 
-    example = _noise(archive.input, 1).to(device)
+    pair = _noise(archive.input, 2).to(device)
+    example = pair[:1]
     folded = fold_batch_norms(network, forward, example) if fold else 0
-    memory_format = choose_memory_format(network, forward, example) if channels_last else torch.contiguous_format
+    memory_format = choose_memory_format(network, forward, pair) if channels_last else torch.contiguous_format
     return Classifier(
         name=archive.manifest["modelName"],
         version=str(archive.manifest.get("modelVersion", "1.0")),

@@ -91,27 +91,33 @@ def _timm_network(name: str, arguments: Mapping[str, object], directory: Path | 
 def timm_module(directory: Path | None = None) -> Iterator[ModuleType]:
     """Give timm: an archive's own copy in `directory` where it holds one, else the installed one.
 
-    Another version that is loaded already is put aside and comes back afterwards.
+    The copy is gone from `sys.modules` afterwards, and what was there before is back; its networks live on.
     """
     version = directory / "timm" / "version.py" if directory else None
     if version is None or not version.is_file():
         yield _imported_timm()
         return
-    loaded = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "timm"}
+    loaded = _loaded_timm()
     if loaded and loaded["timm"].__version__ == runpy.run_path(str(version))["__version__"]:
         yield loaded["timm"]
         return
-    for name in loaded:
-        del sys.modules[name]
+    _forget(loaded)
     sys.path.insert(0, str(directory))
     try:
         yield _imported_timm()
     finally:
         sys.path.remove(str(directory))
-        if loaded:
-            for name in [name for name in sys.modules if name.split(".")[0] == "timm"]:
-                del sys.modules[name]
-            sys.modules.update(loaded)
+        _forget(_loaded_timm())
+        sys.modules.update(loaded)
+
+
+def _loaded_timm() -> dict[str, ModuleType]:
+    return {name: module for name, module in sys.modules.items() if name.split(".")[0] == "timm"}
+
+
+def _forget(modules: Mapping[str, ModuleType]) -> None:
+    for name in modules:
+        del sys.modules[name]
 
 
 def _imported_timm() -> ModuleType:

@@ -105,16 +105,13 @@ def _timm(wanted: Wanted, arch: str) -> Source:
     """Return one of timm's classifiers."""
     with timm_module() as timm:
         name = _timm_name(timm, arch.removeprefix(TIMM), wanted)
-        pretrained = wanted.weights_file is None and wanted.weights.lower() != "none"
-        state = _timm_download(timm, name, wanted) if pretrained else None
-        if wanted.weights_file:
-            state = read_weights(wanted.weights_file)
-        classes = timm.get_pretrained_cfg(name).num_classes
-        network, arguments = _with_state(
-            lambda a: build_network(TIMM + name, a), dict(wanted.arguments), state, wanted, classes
-        )
-        config = timm.data.resolve_data_config({}, model=network)
-        spec = changed_input(timm_input(config, wanted), wanted)
+        config = timm.get_pretrained_cfg(name)
+        sized = {"img_size": wanted.size} if wanted.size and config.fixed_input_size else {}
+        arguments = {**sized, **wanted.arguments}
+        state = _timm_state(timm, name, arguments, wanted)
+        classes = config.num_classes
+        network, arguments = _with_state(lambda a: build_network(TIMM + name, a), arguments, state, wanted, classes)
+        spec = changed_input(timm_input(timm.data.resolve_data_config({}, model=network), wanted), wanted)
         names = _timm_labels(timm, int(arguments.get("num_classes", classes)))  # type: ignore[call-overload]
         return Source(network, spec, wanted.labels or names, TIMM + name, arguments)
 
@@ -133,17 +130,24 @@ def _timm_name(timm: Any, name: str, wanted: Wanted) -> str:
     return f"{base}.{tag}" if tag else base
 
 
-def _timm_download(timm: Any, name: str, wanted: Wanted) -> State:
-    """Return the pretrained state dict, from the Hugging Face cache if it is there; UsageError where it is not."""
+def _timm_state(timm: Any, name: str, arguments: Mapping[str, object], wanted: Wanted) -> State | None:
+    """Return the state dict that is wanted, None for random weights; UsageError where it cannot be had.
+
+    Pretrained weights come from the Hugging Face cache if they are there.
+    """
+    if wanted.weights_file:
+        return read_weights(wanted.weights_file)
+    if wanted.weights.lower() == "none":
+        return None
     try:
-        network: nn.Module = timm.create_model(name, pretrained=True, **wanted.arguments)
+        network: nn.Module = timm.create_model(name, pretrained=True, **arguments)
     except Exception as error:
         hub = timm.get_pretrained_cfg(name).hf_hub_id or "no repository"
         raise UsageError(
             f"the pretrained weights of timm's '{name}' cannot be had ({type(error).__name__}: {error}); download "
             f"{hub} into the Hugging Face cache (HF_HOME), or give --weights a file"
         ) from error
-    return dict(network.state_dict())
+    return network.state_dict()
 
 
 def _timm_labels(timm: Any, classes: int) -> tuple[str, ...] | None:

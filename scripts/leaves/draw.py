@@ -10,18 +10,7 @@ from numpy.random import Generator
 from PIL import Image
 
 from scripts.leaves.clutter import litter, visitors
-from scripts.leaves.fields import (
-    SIZE,
-    Field,
-    Mask,
-    between,
-    blend,
-    blurred,
-    grid,
-    ramp,
-    smooth,
-    to_bytes,
-)
+from scripts.leaves.fields import SIZE, Field, Mask, between, blend, blurred, grid, ramp, smooth, to_bytes
 from scripts.leaves.lesions import Site, infect
 from scripts.leaves.scenery import Scenery, scenery
 from scripts.leaves.shapes import Blade, blade, random_shape, stalk
@@ -78,8 +67,7 @@ def _compose(present: Sequence[str], streams: Mapping[str, Generator]) -> Leaf:
     lit = _shine(albedo, tissue, light, streams["light"])
     visitors(lit, leaf, streams["visitors"])
     shot = _photograph(blend(picture, lit, leaf.cover), streams["camera"])
-    masks = {name: _seen(leaf, opacities, name) for name in DISEASES}
-    return Leaf(Image.fromarray(shot), masks, " and ".join(present) or "healthy")
+    return Leaf(Image.fromarray(shot), _masks(leaf, opacities), " and ".join(present) or "healthy")
 
 
 def _sicken(
@@ -97,10 +85,12 @@ def _sicken(
     return albedo, opacities
 
 
-def _seen(leaf: Blade, opacities: Mapping[str, Field], name: str) -> Mask:
-    opacity = opacities.get(name)
-    shown = np.zeros_like(leaf.cover) if opacity is None else opacity
-    return np.asarray((shown > SEEN) & (leaf.cover > 0.5))
+def _masks(leaf: Blade, opacities: Mapping[str, Field]) -> dict[str, Mask]:
+    """Return where each disease is plainly seen on the blade [H, W]; where two overlap, the more opaque one's."""
+    none = np.zeros_like(leaf.cover)
+    shown = {name: opacities.get(name, none) for name in DISEASES}
+    most = np.max(np.stack(list(shown.values())), axis=0)
+    return {name: (alpha == most) & (alpha > SEEN) & (leaf.cover > 0.5) for name, alpha in shown.items()}
 
 
 def _sun(rng: Generator) -> Light:
@@ -113,13 +103,18 @@ def _sun(rng: Generator) -> Light:
 def _on_ground(behind: Scenery, leaf: Blade, light: Light, rng: Generator) -> Field:
     """Return the ground, as far out of focus as it lies, with the leaf's stalk and shadow on it."""
     away = rng.uniform(3, 12)
-    shift = (round(-light.direction[1] * away * 2), round(-light.direction[0] * away * 2))
+    down, right = (round(-light.direction[axis] * away * 2) for axis in (1, 0))
     stem = stalk(leaf.shape)
-    shadow = blurred(np.roll(np.maximum(leaf.cover, stem), shift, (0, 1)), away * 0.6)
+    shadow = blurred(_moved(np.maximum(leaf.cover, stem), down, right), away * 0.6)
     ground = blurred(behind.ground, behind.blur) if behind.blur > 0.3 else behind.ground
     ground = ground * light.tint * (1 - shadow * np.float32(rng.uniform(0.25, 0.6) * behind.shadow))[..., None]
     stem_tint = between(rng, (0.45, 0.55, 0.22), (0.52, 0.30, 0.20))
     return blend(np.asarray(ground, np.float32), stem_tint, stem)
+
+
+def _moved(field: Field, down: int, right: int) -> Field:
+    """Return the field [H, W] moved by up to 32 pixels, with zeros where nothing came from."""
+    return np.pad(field, 32)[32 - down : 32 - down + SIZE, 32 - right : 32 - right + SIZE]
 
 
 def _shine(albedo: Field, tissue: Tissue, light: Light, rng: Generator) -> Field:
@@ -138,7 +133,7 @@ def _shine(albedo: Field, tissue: Tissue, light: Light, rng: Generator) -> Field
 
 
 def _photograph(scene: Field, rng: Generator) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Return the scene [H, W, 3] as a camera gives it: exposure, gradient, vignette, focus, noise; uint8."""
+    """Return the scene [H, W, 3] as a camera gives it: exposure, gradient, vignette, contrast, noise; uint8."""
     y, x = grid()
     a, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.35)
     across = ((x - SIZE / 2) * np.float32(np.cos(a)) + (y - SIZE / 2) * np.float32(np.sin(a))) / SIZE

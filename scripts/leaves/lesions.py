@@ -108,9 +108,8 @@ def _rust(rng: Generator, textures: Textures, site: Site, paint: Field, opacity:
     r = np.asarray(spot.radius / site.radius + (textures.edge[spot.at] - 0.5) * 0.6, np.float32)
     age = rng.random()
     flesh = colour(0.95, 0.66 - 0.16 * age, 0.09)
-    shade = blend(
-        np.broadcast_to(flesh, (*r.shape, 3)), colour(0.98, 0.76, 0.17), ramp(0.6, 0.1, r) * np.float32(1 - 0.6 * age)
-    )
+    glow = ramp(0.6, 0.1, r) * np.float32(1 - 0.6 * age)
+    shade = blend(np.broadcast_to(flesh, (*r.shape, 3)), colour(0.98, 0.76, 0.17), glow)
     shade = blend(shade, colour(0.73, 0.22, 0.06), bump(r, 0.92, 0.15 + 0.15 * age) * np.float32(0.55 + 0.4 * age))
     shade = blend(shade, colour(0.79, 0.74, 0.20), ramp(1.0, 1.12, r))
     shade = shade * (0.8 + 0.4 * textures.grain[spot.at])[..., None]
@@ -134,10 +133,9 @@ def _scab(rng: Generator, textures: Textures, site: Site, paint: Field, opacity:
     spot = window(site.x, site.y, site.radius * 1.9)
     along, across = spot.turned(site.angle)
     stretch = rng.uniform(1.0, 1.5)
-    angle = np.arctan2(across, along)
-    fingers = 0.10 * np.sin(rng.integers(5, 9) * angle + rng.uniform(0, 6)) + 0.07 * np.sin(
-        13 * angle + rng.uniform(0, 6)
-    )
+    around = np.arctan2(across, along)
+    fingers = 0.10 * np.sin(rng.integers(5, 9) * around + rng.uniform(0, 6))
+    fingers += 0.07 * np.sin(13 * around + rng.uniform(0, 6))
     r = np.hypot(along / stretch, across * stretch) / site.radius
     r = np.asarray(r + (textures.edge[spot.at] - 0.5) * 1.1 + fingers * np.minimum(r, 1), np.float32)
     velvet = (textures.grain[spot.at] - 0.5) * 0.5

@@ -110,13 +110,8 @@ def _blade_of_grass(
 ) -> None:
     middle = (x + tall * 0.5 * np.sin(lean * 0.6), y - tall * 0.5)
     tip = (x + tall * np.sin(lean), y - tall * np.cos(lean))
-    points = [
-        (x - wide, y),
-        (middle[0] - wide * 0.8, middle[1]),
-        tip,
-        (middle[0] + wide * 0.8, middle[1]),
-        (x + wide, y),
-    ]
+    left, right = (middle[0] - wide * 0.8, middle[1]), (middle[0] + wide * 0.8, middle[1])
+    points = [(x - wide, y), left, tip, right, (x + wide, y)]
     draw.polygon([(float(px * FINE), float(py * FINE)) for px, py in points], fill=ink)
 
 
@@ -137,11 +132,8 @@ def _disc(ground: Field, rng: Generator) -> None:
     cx, cy = rng.uniform(0, SIZE, 2)
     spot = window(float(cx), float(cy), radius + 2)
     r = spot.radius / np.float32(radius)
-    tint = (
-        between(rng, (0.95, 0.95, 0.85), (0.55, 0.68, 0.25))
-        if rng.random() < 0.8
-        else between(rng, (0.9, 0.75, 0.4), (1, 1, 1))
-    )
+    first, second = ((0.95, 0.95, 0.85), (0.55, 0.68, 0.25)) if rng.random() < 0.8 else ((0.9, 0.75, 0.4), (1, 1, 1))
+    tint = between(rng, first, second)
     alpha = ramp(1.06, 0.94, r) * (0.75 + 0.25 * bump(r, 0.95, 0.1)) * np.float32(rng.uniform(0.12, 0.5))
     ground[spot.at] = blend(ground[spot.at], tint, alpha)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -23,26 +24,28 @@ from scripts.leaves.network import LeafNet
 WEIGHTS = Path(__file__).with_name("leaves.pt")
 TRAINING_SEEDS = 1_000_000
 TEST_SEEDS = 2_000_000
+BATCH = 32
+DOUBT = 0.015
 SINGLES: tuple[tuple[str, ...], ...] = ((), *((name,) for name in DISEASES))
 PAIRS: tuple[tuple[str, ...], ...] = tuple(itertools.combinations(DISEASES, 2))
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures uint8 [n, 224, 224, 3] and the share of each class in them, float32 [n, 4]."""
+    """Pictures uint8 [n, 224, 224, 3] and the classes that each shows, float32 [n, 4] of 0 and 1."""
 
     pixels: Tensor
-    shares: Tensor
+    present: Tensor
 
 
-def shares(diseases: Sequence[str]) -> list[float]:
-    """Return the class shares of a leaf: 1 for its one class, 0.5 for each of two diseases."""
-    present = list(diseases) or ["healthy"]
-    return [float(name in present) / len(present) for name in CLASSES]
+def present(diseases: Sequence[str]) -> list[float]:
+    """Return 1 for every class that a leaf with these diseases shows, else 0, in the order of CLASSES."""
+    shown = list(diseases) or ["healthy"]
+    return [float(name in shown) for name in CLASSES]
 
 
 def _pixels(job: tuple[int, tuple[str, ...]]) -> NDArray[np.uint8]:
-    return np.asarray(draw(*job).image)
+    return np.array(draw(*job).image)
 
 
 def draw_pictures(first_seed: int, count: int, kinds: Sequence[tuple[str, ...]], processes: int = 1) -> Pictures:
@@ -51,7 +54,7 @@ def draw_pictures(first_seed: int, count: int, kinds: Sequence[tuple[str, ...]],
     pixels = torch.empty((count, 224, 224, 3), dtype=torch.uint8)
     for index, drawn in enumerate(_draw_all(jobs, processes)):
         pixels[index] = torch.from_numpy(drawn)
-    return Pictures(pixels, torch.tensor([shares(diseases) for _, diseases in jobs]))
+    return Pictures(pixels, torch.tensor([present(diseases) for _, diseases in jobs]))
 
 
 def _draw_all(jobs: Sequence[tuple[int, tuple[str, ...]]], processes: int) -> Iterator[NDArray[np.uint8]]:
@@ -83,23 +86,23 @@ def augmented(x: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def train(pictures: Pictures, epochs: int, seed: int) -> LeafNet:
-    """Return the network trained on the pictures, in evaluation mode."""
+    """Return the network trained on the pictures, in evaluation mode.
+
+    Every class is a question of its own (binary cross entropy), so that a logit rises with the signs of its class
+    and cannot win by the absence of another's: what the network looks at for rust is rust.
+    """
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
     network = LeafNet().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=4e-3, weight_decay=0.02)
-    count, batch = len(pictures.pixels), 32
-    steps = epochs * (count // batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, steps, pct_start=0.2)
+    epoch_rows = len(pictures.pixels) // BATCH * BATCH
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, epochs * epoch_rows // BATCH, pct_start=0.2)
     started = time.perf_counter()
     for epoch in range(epochs):
-        losses = [
-            _step(network, optimizer, schedule, pictures, rows, rng)
-            for rows in torch.randperm(count, generator=rng)[: count // batch * batch].split(batch)
-        ]
-        print(
-            f"epoch {epoch + 1}/{epochs}: loss {np.mean(losses):.3f}, {time.perf_counter() - started:.0f} s", flush=True
-        )
+        order = torch.randperm(len(pictures.pixels), generator=rng)[:epoch_rows].split(BATCH)
+        losses = [_step(network, optimizer, schedule, pictures, rows, rng) for rows in order]
+        seconds = time.perf_counter() - started
+        print(f"epoch {epoch + 1}/{epochs}: loss {np.mean(losses):.3f}, {seconds:.0f} s", flush=True)
     return network.eval()
 
 
@@ -112,7 +115,8 @@ def _step(
     rng: torch.Generator,
 ) -> float:
     x = augmented(normalised(pictures.pixels[rows]), rng)
-    loss = functional.cross_entropy(network(x), pictures.shares[rows], label_smoothing=0.03)
+    soft = pictures.present[rows] * (1 - 2 * DOUBT) + DOUBT
+    loss = functional.binary_cross_entropy_with_logits(network(x), soft)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -128,13 +132,13 @@ def classify(network: LeafNet, pixels: Tensor) -> Tensor:
 
 def accuracy(network: LeafNet, pictures: Pictures) -> float:
     """Return the share of one-class pictures whose class comes first."""
-    return float((classify(network, pictures.pixels).argmax(1) == pictures.shares.argmax(1)).float().mean())
+    return float((classify(network, pictures.pixels).argmax(1) == pictures.present.argmax(1)).float().mean())
 
 
 def both_known(network: LeafNet, pictures: Pictures) -> float:
     """Return the share of two-disease pictures whose two diseases come first and second."""
     first_two = classify(network, pictures.pixels).topk(2).indices
-    return float((pictures.shares.gather(1, first_two) > 0).all(1).float().mean())
+    return float((pictures.present.gather(1, first_two) > 0).all(1).float().mean())
 
 
 def main() -> None:
@@ -152,11 +156,12 @@ def main() -> None:
     one = draw_pictures(TRAINING_SEEDS, given.singles, SINGLES, given.processes)
     two = draw_pictures(TRAINING_SEEDS + given.singles, given.pairs, PAIRS, given.processes)
     print(f"drew {given.singles + given.pairs} pictures, {time.perf_counter() - started:.0f} s", flush=True)
-    pictures = Pictures(torch.cat([one.pixels, two.pixels]), torch.cat([one.shares, two.shares]))
+    pictures = Pictures(torch.cat([one.pixels, two.pixels]), torch.cat([one.present, two.present]))
     network = train(pictures, given.epochs, given.seed)
     torch.save({name: value.contiguous() for name, value in network.state_dict().items()}, given.out)
     report(network, given.processes)
-    print(f"saved {given.out} ({given.out.stat().st_size / 1e6:.2f} MB), {time.perf_counter() - started:.0f} s in all")
+    size, wall, work = given.out.stat().st_size, time.perf_counter() - started, sum(os.times()[:4])
+    print(f"saved {given.out.name}, {size / 1e6:.2f} MB; {wall:.0f} s, {work:.0f} s of processor time")
 
 
 def report(network: LeafNet, processes: int) -> None:

@@ -11,10 +11,12 @@ sys.path[:0] = [str(ROOT)]
 
 from scripts.embedded import archive_leaves
 from scripts.leaves.draw import draw
-from scripts.server import ServerError, TorchServe
+from scripts.server import ServerError, TorchServe, usual_ports_are_free
+from scripts.settings import KEY_FILE
 
 STORE = ROOT / "model_store"
 SAMPLE = Path("demo", "leaf.png")
+PICTURE = Path("demo", "why_rust.png")
 SEED = 4
 
 
@@ -26,7 +28,9 @@ def main() -> None:
     draw(SEED, ["rust", "scab"]).image.save(ROOT / SAMPLE)
     print("starting TorchServe ...", flush=True)
     try:
-        with TorchServe(STORE, authorize=True, usual_ports=True, folder=ROOT) as server:
+        # beside another server, the key file here is the other's
+        folder = ROOT if usual_ports_are_free() else None
+        with TorchServe(STORE, authorize=True, usual_ports=True, folder=folder) as server:
             print(lines(server), flush=True)
             server.wait()
             sys.exit(f"TorchServe ended by itself:\n{server.log()}")
@@ -41,6 +45,7 @@ def lines(server: TorchServe) -> str:
     names = ", ".join(sorted({str(model["modelName"]) for model in server.models()}))
     bearer = f"-H 'Authorization: Bearer {server.token()}'"
     manager = f"-H 'Authorization: Bearer {server.token('management')}'"
+    keys = "" if server.folder == ROOT else f"--key-file {server.folder / KEY_FILE}"
     route = f"{server.url}/explanations/leaves"
     return f"""
 serving {names} on {server.url} (Ctrl-C stops it); from {ROOT}, try:
@@ -49,7 +54,7 @@ serving {names} on {server.url} (Ctrl-C stops it); from {ROOT}, try:
 curl {bearer} -T {SAMPLE} {server.url}/predictions/leaves
 
 # why rust: a picture
-curl {bearer} -F data=@{SAMPLE} -F target=rust -F method=grad_cam -F render=overlay -F format=png {route} -o rust.png
+curl {bearer} -F data=@{SAMPLE} -F target=rust -F method=grad_cam -F render=overlay -F format=png -o {PICTURE} {route}
 
 # why rust and not scab: classes, scores and pictures as JSON
 curl {bearer} -F data=@{SAMPLE} -F target=rust -F against=scab {route}
@@ -58,7 +63,7 @@ curl {bearer} -F data=@{SAMPLE} -F target=rust -F against=scab {route}
 curl {manager} '{server.management_url}/models/leaves?customized=true'
 
 # the same from Python
-.venv/bin/python scripts/explain.py {SAMPLE} --model leaves --url {server.url} --target rust --out rust.png
+.venv/bin/python scripts/explain.py {SAMPLE} --model leaves --url {server.url} --target rust --out {PICTURE} {keys}
 """
 
 

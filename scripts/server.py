@@ -55,11 +55,9 @@ class TorchServe:
         timeout: float = 180,
     ) -> None:
         self.model_store = model_store.resolve()
-        usual = read_properties(CONFIG)
-        keep_ports = usual_ports and all(is_free(port) for port in ports(usual))
         self.settings = {
-            **usual,
-            **({} if keep_ports else addresses(free_ports(5))),
+            **read_properties(CONFIG),
+            **({} if usual_ports and usual_ports_are_free() else addresses(free_ports(5))),
             "model_store": str(self.model_store),
             "disable_token_authorization": str(not authorize).lower(),
             **(settings or {}),
@@ -217,3 +215,8 @@ class TorchServe:
         workers = [cast("list[dict[str, str]]", model["workers"]) for model in models]
         loaded = all(found and all(worker["status"] == "READY" for worker in found) for found in workers)
         return loaded and not any(is_free(port) for port in ports(self.settings))  # gRPC starts last
+
+
+def usual_ports_are_free() -> bool:
+    """Return whether nothing listens on the ports of the repository's config.properties."""
+    return all(is_free(port) for port in ports(read_properties(CONFIG)))

@@ -11,8 +11,8 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))  # before torch is imported
 
-import io
 import importlib
+import io
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence

@@ -143,7 +143,8 @@ class Pass:
     def _gradients(self, settled: list[_Settled | RequestError]) -> dict[str | None, Tensor]:
         """Return gradients [T, N, …] of all rows with respect to the input (None) and to each layer."""
         depth = max((len(s.scores) for s in settled if isinstance(s, _Settled)), default=0)
-        wanted: dict[str | None, Tensor] = {name: tensor for name, tensor in self.activations.items()}
+        wanted: dict[str | None, Tensor] = {}
+        wanted.update(self.activations.items())
         if self.inputs.requires_grad:
             wanted[None] = self.inputs
         rounds = [self._round(settled, t, list(wanted.values()), t + 1 < depth) for t in range(depth)]

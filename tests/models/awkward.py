@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class Awkward(nn.Module):
-    """Red: out of memory. Green: a defect. Blue: output that is not finite. Any other: a small convolutional network."""
+    """Red: out of memory. Green: a defect. Blue: output that is not finite. Others: a small network."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -12,8 +12,9 @@ import torch
 
 from saliency.describe import describe
 from saliency.errors import RequestError
-from saliency.explainer import Explainer, Outcome, Run
+from saliency.explainer import Explainer, Run
 from saliency.explanation import Explanation
+from saliency.jobs import Outcome
 from saliency.model import load_classifier
 from saliency.request import Message, Query, read_query
 from saliency.response import Response, classes_body, encode, error_response, json_response

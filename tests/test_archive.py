@@ -583,15 +583,6 @@ def test_what_timm_does_not_have_is_named(monkeypatch: pytest.MonkeyPatch, words
 # --- real weights
 
 
-def test_the_real_squeezenet_sees_the_owl(tmp_path: Path, data: Path) -> None:
-    weights = str(data / "weights" / "squeezenet1_1.pt")
-    words = ["--model-name", "sq", "--arch", "squeezenet1_1", "--weights", weights, "--export-path", str(tmp_path)]
-    assert main(words) == 0
-    explanation = Explainer.load(tmp_path / "sq.mar").explain(data / "photos" / "great_grey_owl.jpg")
-    assert explanation.predictions[0].label == "great grey owl"
-    assert explanation.predictions[0].probability > 0.99
-
-
 def test_the_real_quantizable_mobilenet_is_exact(data: Path) -> None:
     path = data / "weights" / "mobilenet_v2_qat.pt"
     source = find_source(wanted("--arch", "quantized_mobilenet_v2", "--weights", str(path)))
@@ -601,21 +592,3 @@ def test_the_real_quantizable_mobilenet_is_exact(data: Path) -> None:
     torch.testing.assert_close(source.network.eval()(x), reference(x), rtol=0, atol=0)
     assert source.labels is not None
     assert source.labels[24] == "great grey owl"
-
-
-def test_captums_cifar_network_is_archived_from_its_file(tmp_path: Path, data: Path) -> None:
-    labels = tmp_path / "labels.txt"
-    labels.write_text("\n".join(CIFAR_CLASSES))
-    words = ["--model-name", "cifar", "--model-file", str(model_file(tmp_path, CIFAR))]
-    words += ["--serialized-file", str(data / "weights" / "cifar_torchvision.pt"), "--labels", str(labels)]
-    words += ["--input-size", "32", "--resize", "32", "--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"]
-    assert main([*words, "--export-path", str(tmp_path)]) == 0
-    explainer = Explainer.load(tmp_path / "cifar.mar")
-    assert explainer.classifier.memory_format is torch.contiguous_format
-    folder = next(path for path in (data / "cifar10").iterdir() if path.name in ("ship", "8"))
-    pictures = sorted(folder.iterdir())
-    right = sum(explainer.explain(path).predictions[0].label == "ship" for path in pictures)
-    assert right > len(pictures) / 2
-    explanation = explainer.explain(pictures[0], target="ship")
-    assert explanation.maps[0].target.index == 8
-    assert explanation.maps[0].saliency.max() > 0

@@ -15,8 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from saliency.errors import ModelError, RequestError
-from saliency.explainer import Explainer, Outcome
+from saliency.explainer import Explainer
 from saliency.explanation import Explanation, Prediction
+from saliency.jobs import Outcome
 from saliency.memory import row_bytes
 from saliency.model import Limits
 from saliency.request import Message, Query, read_query

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saliency.engine import Answer
 from saliency.explainer import Explainer
 from saliency.methods import METHODS
 from saliency.methods.base import CHUNK, Maps, Subject
@@ -18,6 +17,7 @@ from saliency.methods.gradients import NoParameters
 from saliency.methods.paths import IntegratedGradients, SmoothGrad
 from saliency.objective import Objective
 from saliency.pool import Pool
+from saliency.rows import Answer
 from saliency.targets import Rank
 from tests.networks import Flat, InPlace, Modules, Tokens, classifier, inputs, made
 

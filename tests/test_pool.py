@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from saliency.engine import Answer, Rows
 from saliency.errors import RequestError
 from saliency.model import Classifier
 from saliency.objective import Objective
 from saliency.pool import Pool
+from saliency.rows import Answer, Rows
 from saliency.rules import Rule
 from saliency.targets import RUNNER_UP, Rank
 from tests.networks import Modules, classifier, inputs, made

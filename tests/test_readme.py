@@ -55,7 +55,7 @@ def workplace(server: TorchServe, leaf: bytes, model_store: Path, tmp_path_facto
     root = tmp_path_factory.mktemp("readme") / "repository"
     (root / "demo").mkdir(parents=True)
     (root / "model_store").mkdir()
-    for name in ("handlers", "scripts", "config.properties", "pyproject.toml", "constraints.txt"):
+    for name in ("handlers", "scripts", "config.properties", "pyproject.toml", "constraints.txt", "Makefile"):
         (root / name).symlink_to(ROOT / name)
     (root / ".venv").symlink_to(sys.prefix)
     (root / "key_file.json").symlink_to(server.folder / "key_file.json")
@@ -89,11 +89,11 @@ def assignments(block: Block) -> list[str]:
 
 
 def addressed(code: str, server: TorchServe) -> str:
-    """Return the code with the usual addresses replaced by the test server's."""
+    """Return the code with the usual addresses, said or meant, replaced by the test server's."""
     usual = {"http://127.0.0.1:8080": server.url, "http://127.0.0.1:8081": server.management_url}
     for address, own in usual.items():
         code = re.sub(rf"(?:http://)?{re.escape(address.removeprefix('http://'))}", own, code)
-    return code
+    return code.replace("scripts/explain.py ", f"scripts/explain.py --url {server.url} ")
 
 
 def test_the_readme_has_blocks_that_run() -> None:

@@ -1,11 +1,10 @@
 """Rows through the network: pooled from all requests, forward once, backward once a target, split where memory ends.
 
-The engine alone knows of batches, devices, memory and autograd. A `Rows` asks, an `Answer` answers.
+The engine alone knows of batches, devices, memory and autograd.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -16,50 +15,18 @@ from torch import Tensor
 from saliency.errors import RequestError
 from saliency.layers import captured, to_grid
 from saliency.model import Classifier
-from saliency.objective import Objective, evaluate
+from saliency.objective import Pairs, evaluate
+from saliency.rows import Answer, Rows
 from saliency.rules import RowRules, Rule
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
-class Rows:
-    """What is to be evaluated: `inputs` [n, C, H, W], each for the same objective.
+class _Settled:
+    """A piece's classes, its scores [T, n] and its cotangents [T, n, K] in float64."""
 
-    Without `gradient` (or without an objective) the rows take the path without autograd. `layer` asks for the
-    activation and gradient of that layer in place of the input's gradient.
-    """
-
-    inputs: Tensor
-    objective: Objective | None = None
-    gradient: bool = True
-    rule: Rule = Rule.PLAIN
-    layer: str | None = None
-
-    @property
-    def differentiated(self) -> bool:
-        return self.gradient and self.objective is not None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came of rows: logits [n, K]; per row the classes settled on; scores [T, n] in float64.
-
-    `gradient` is [T, n, C, H, W] with respect to the input, or [T, n, C, h, w] with respect to the layer's grid, whose
-    `activation` is [n, C, h, w]. Logits and scores are on the CPU, the others on the network's device.
-    """
-
-    logits: Tensor
-    pairs: tuple[tuple[tuple[int, int], ...], ...]
+    pairs: tuple[Pairs, ...]
     scores: Tensor
-    gradient: Tensor | None = None
-    activation: Tensor | None = None
-
-    @property
-    def grad(self) -> Tensor:
-        """The gradient, of rows that asked for one."""
-        assert self.gradient is not None
-        return self.gradient
+    cotangents: Tensor
 
 
 class Pass:
@@ -193,12 +160,3 @@ class Pass:
         if activation is None or any(grid is None for grid in grids):
             return RequestError(422, "LayerException", f"layer '{piece.layer}' has no spatial grid", "layer")
         return replace(answer, activation=activation, gradient=torch.stack([g for g in grids if g is not None]))
-
-
-@dataclass(frozen=True)
-class _Settled:
-    """A piece's classes, its scores [T, n] and its cotangents [T, n, K] in float64."""
-
-    pairs: tuple[tuple[tuple[int, int], ...], ...]
-    scores: Tensor
-    cotangents: Tensor

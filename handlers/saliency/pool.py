@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import torch
 
-from saliency.engine import Answer, Pass, Rows
+from saliency.engine import Pass
 from saliency.errors import RequestError
 from saliency.model import Classifier
+from saliency.rows import Answer, Rows
 
 logger = logging.getLogger(__name__)
 Owned = tuple[int, Rows]

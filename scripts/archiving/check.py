@@ -24,12 +24,13 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 import saliency
-from saliency.engine import Pass, Rows
+from saliency.engine import Pass
 from saliency.errors import ModelError, RequestError
 from saliency.explainer import Explainer
 from saliency.image import InputSpec, decode
 from saliency.model import Classifier, load_classifier
 from saliency.objective import Objective
+from saliency.rows import Rows
 
 DIRECTIONS = 5
 TOLERANCE = 1e-2  # random deep networks have slopes of 1e-9, which float64 tells to a few parts in a thousand

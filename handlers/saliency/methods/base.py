@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from saliency.engine import Answer, Rows
 from saliency.image import InputSpec
 from saliency.objective import Objective
+from saliency.rows import Answer, Rows
 
 CHUNK = 16  # rows that a method with many passes asks for at a time
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from saliency.engine import Rows
 from saliency.methods.base import Maps, Steps, Subject
+from saliency.rows import Rows
 from saliency.schema import Text, option
 
 

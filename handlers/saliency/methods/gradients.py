@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from saliency.engine import Answer, Rows
 from saliency.methods.base import Maps, Steps, Subject
+from saliency.rows import Answer, Rows
 from saliency.rules import Rule
 
 

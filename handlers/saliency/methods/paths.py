@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-from saliency.engine import Rows
 from saliency.image import InputSpec
 from saliency.methods.base import CHUNK, Maps, Steps, Subject
 from saliency.objective import evaluate
+from saliency.rows import Rows
 from saliency.schema import Choice, Integer, Number, option
 
 MOST_PASSES = 500

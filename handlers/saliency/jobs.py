@@ -1,0 +1,116 @@
+"""One query's way to its outcome: a generator that yields the rows it needs and returns what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from saliency.errors import RequestError
+from saliency.explanation import Explanation, Prediction, Scalar, TargetMap, View
+from saliency.image import project
+from saliency.methods import METHODS
+from saliency.methods.base import Maps, Subject
+from saliency.model import Classifier
+from saliency.options import Options
+from saliency.reduce import reduced
+from saliency.request import Query
+from saliency.rows import Answer, Rows
+
+Outcome = Explanation | tuple[Prediction, ...]
+Job = Generator[Rows, Answer, Outcome]
+MAP_OPTIONS = ("score", "reduce", "polarity", "space")
+
+
+def job(query: Query, classifier: Classifier) -> Job:
+    """Yield the rows that a query needs, the clean picture first; return its predictions or its explanation."""
+    x = query.picture.tensor[None]
+    if query.objective is None:
+        answer = yield Rows(x)
+        return Scores(answer.logits[0], classifier).ranked(query.options.top_k)
+    subject = Subject(x, query.objective, classifier.input)
+    if query.options.render == "none" and query.options.format == "json":
+        clean = yield Rows(x, query.objective, gradient=False)
+        return _explanation(query, classifier, clean, None)
+    steps = METHODS[query.options.method].function(subject, query.parameters)
+    clean = answer = yield next(steps)
+    while True:
+        try:
+            rows = steps.send(answer)
+        except StopIteration as end:
+            return _explanation(query, classifier, clean, end.value)
+        answer = yield rows
+
+
+class Scores:
+    """The clean picture's logits [K], as predictions; RequestError 500 where they are not finite."""
+
+    def __init__(self, logits: Tensor, classifier: Classifier) -> None:
+        if not bool(torch.isfinite(logits).all()):
+            raise RequestError(500, "NonFiniteException", "the model's output for this picture is not finite")
+        self._logits = logits
+        self._probabilities = torch.softmax(logits.double(), 0)
+        self._names = classifier.labels.names
+
+    def of(self, index: int) -> Prediction:
+        """Return what the network says of one class."""
+        return Prediction(index, self._names[index], float(self._probabilities[index]), float(self._logits[index]))
+
+    def ranked(self, count: int) -> tuple[Prediction, ...]:
+        """Return the `count` best classes, the best first."""
+        best = torch.topk(self._logits, min(count, len(self._logits))).indices.tolist()
+        return tuple(self.of(index) for index in best)
+
+
+def _explanation(query: Query, classifier: Classifier, clean: Answer, maps: Maps | None) -> Explanation:
+    """Return the explanation of a query whose clean picture is row 0 of `clean`; without maps, its scores alone."""
+    options, scores = query.options, Scores(clean.logits[0], classifier)
+    used = {name: getattr(options, name) for name in MAP_OPTIONS}
+    parameters = asdict(query.parameters)  # type: ignore[call-overload]
+    return Explanation(
+        model=classifier.name,
+        version=classifier.version,
+        predictions=scores.ranked(options.top_k),
+        maps=_target_maps(query, clean, scores, maps),
+        method=options.method,
+        parameters=cast(Mapping[str, Scalar], used | parameters),
+        picture=query.picture,
+        view=_view(options),
+        format=options.format,
+    )
+
+
+def _view(options: Options) -> View:
+    return View(options.render, options.space, options.colormap, options.alpha, options.clip, options.floor)
+
+
+def _target_maps(query: Query, clean: Answer, scores: Scores, maps: Maps | None) -> tuple[TargetMap, ...]:
+    """Return a map a target, with the score that it explains and what the method found."""
+    pairs = clean.pairs[0]
+    values = _values(query, maps) if maps else [np.zeros((0, 0), np.float32)] * len(pairs)
+    findings = maps.findings if maps and maps.findings else ({},) * len(pairs)
+    return tuple(
+        TargetMap(
+            target=scores.of(target),
+            against=scores.of(against) if against >= 0 else None,
+            saliency=value,
+            findings={"score": float(score), **found},
+        )
+        for (target, against), value, score, found in zip(pairs, values, clean.scores[:, 0], findings, strict=True)
+    )
+
+
+def _values(query: Query, maps: Maps) -> Sequence[NDArray[np.float32]]:
+    """Return the maps reduced, on the CPU, in the space asked for; RequestError 500 where they are not finite."""
+    options = query.options
+    values = reduced(maps.values.float(), options.reduce, options.polarity).cpu().contiguous().numpy()
+    if not np.isfinite(values).all():
+        raise RequestError(500, "NonFiniteException", "the saliency of this picture is not finite")
+    if options.space == "input":
+        return list(values)
+    return [project(value, query.picture.crop, *query.picture.original.size) for value in values]

@@ -11,6 +11,7 @@ import yaml
 from torch import nn
 
 from saliency.networks import own_network
+from scripts.archiving.arguments import Wanted, read_arguments
 
 SMALL = {"size": [16, 16], "resize": [16], "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
 HEAD = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
@@ -66,3 +67,19 @@ def laid_out(folder: Path, state: object, handler: Mapping[str, object], **manif
     (folder / "MAR-INF" / "MANIFEST.json").write_text(json.dumps({"model": model}))
     (folder / "model-config.yaml").write_text(yaml.safe_dump({"batchSize": 8, "handler": dict(handler)}))
     return folder
+
+
+def wanted(*words: str) -> Wanted:
+    """Return what the command line asks for, the name given."""
+    return read_arguments(["--model-name", "m", *words])
+
+
+def own_words(folder: Path, code: str = PLAIN) -> list[str]:
+    """Return the words that archive a small network of one's own into `folder`."""
+    path = model_file(folder / "source", code)
+    weights = folder / "source" / "weights.pt"
+    torch.save(seeded(path).state_dict(), weights)
+    return [
+        *("--model-name", "small", "--export-path", str(folder / "store")),
+        *("--model-file", str(path), "--serialized-file", str(weights), "--input-size", "16", "--resize", "16"),
+    ]

@@ -1,0 +1,174 @@
+"""Networks and weights by name, from files, from the cache, and from timm."""
+
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torchvision import models
+
+from saliency.errors import ModelError
+from scripts.archive import main
+from scripts.archiving.arguments import UsageError
+from scripts.archiving.files import renamed
+from scripts.archiving.sources import find_source, wakened
+from tests.archives import wanted
+
+CPU = torch.device("cpu")
+
+
+def cached(folder: Path, monkeypatch: pytest.MonkeyPatch, url: str, state: object) -> Path:
+    """Return the file in a torch.hub cache of its own that a download of `url` would have left."""
+    monkeypatch.setenv("TORCH_HOME", str(folder))
+    monkeypatch.delenv("TORCH_HUB_DIR", raising=False)
+    path = folder / "hub" / "checkpoints" / url.rpartition("/")[2]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, path)
+    return path
+
+
+def refuse_download(*_: object, **__: object) -> None:
+    raise URLError("no route to host")
+
+
+@pytest.mark.parametrize("name", ["DEFAULT", "default", "IMAGENET1K_V1", "SqueezeNet1_1_Weights.IMAGENET1K_V1"])
+def test_weights_by_name_come_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    torch.manual_seed(5)
+    state = models.squeezenet1_1().state_dict()
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse_download)
+    entry = models.SqueezeNet1_1_Weights.DEFAULT
+    cached(tmp_path, monkeypatch, entry.url, state)
+    source = find_source(wanted("--arch", "squeezenet1_1", "--weights", name))
+    assert all(torch.equal(value, state[key]) for key, value in source.network.state_dict().items())
+    assert source.labels == tuple(entry.meta["categories"])
+
+
+def test_weights_that_cannot_be_downloaded_name_the_file_that_would_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse_download)
+    assert main(["--model-name", "m", "--arch", "resnet18", "--export-path", str(tmp_path / "store")]) == 2
+    said = capsys.readouterr().err
+    file = models.ResNet18_Weights.DEFAULT.url.rpartition("/")[2]
+    assert f"put the file at '{tmp_path / 'hub' / 'checkpoints' / file}'" in said
+    assert "no route to host" in said
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_broken_download_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = cached(tmp_path, monkeypatch, models.ResNet18_Weights.DEFAULT.url, {})
+    path.write_bytes(b"half a fi")
+    with pytest.raises(UsageError, match=r"cannot be read .*; delete it"):
+        find_source(wanted("--arch", "resnet18"))
+
+
+def test_published_googlenet_weights_bring_their_own_normalisation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    state = models.googlenet(init_weights=False, aux_logits=True).state_dict()
+    cached(tmp_path, monkeypatch, models.GoogLeNet_Weights.DEFAULT.url, state)
+    reference = models.googlenet(weights="DEFAULT").eval()
+    source = find_source(wanted("--arch", "googlenet"))
+    x = torch.randn(1, 3, 64, 64)
+    assert source.arguments == {"transform_input": True, "aux_logits": True}
+    torch.testing.assert_close(source.network.eval()(x), reference(x), rtol=0, atol=0)
+
+
+def test_a_file_named_as_a_published_one_is_described_as_it(tmp_path: Path) -> None:
+    old = models.ResNet50_Weights.IMAGENET1K_V1
+    path = tmp_path / old.url.rpartition("/")[2]
+    torch.save(models.resnet50().state_dict(), path)
+    assert find_source(wanted("--arch", "resnet50", "--weights", str(path))).input.resize == (256,)
+    other = path.rename(tmp_path / "mine.pth")
+    assert find_source(wanted("--arch", "resnet50", "--weights", str(other))).input.resize == (232,)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".safetensors"])
+def test_weights_of_another_number_of_classes_set_it(tmp_path: Path, suffix: str) -> None:
+    torch.manual_seed(0)
+    state = models.squeezenet1_1(num_classes=7).state_dict()
+    path = tmp_path / f"weights{suffix}"
+    if suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch.save({"epoch": 3, "state_dict": {f"module.{key}": value for key, value in state.items()}}, path)
+    source = find_source(wanted("--arch", "squeezenet1_1", "--weights", str(path)))
+    assert source.arguments == {"num_classes": 7}
+    assert source.labels is None
+    assert all(torch.equal(value, state[key]) for key, value in source.network.state_dict().items())
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    torch.save(models.squeezenet1_0().state_dict(), path)
+    with pytest.raises(ModelError, match="do not fit the network"):
+        find_source(wanted("--arch", "resnet18", "--weights", str(path)))
+
+
+def test_a_broken_safetensors_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(b"\0" * 40)
+    with pytest.raises(ModelError, match="no safetensors file"):
+        find_source(wanted("--arch", "resnet18", "--weights", str(path)))
+
+
+def test_random_weights_follow_the_seed() -> None:
+    first, again, other = (
+        find_source(wanted("--arch", "squeezenet1_1", "--weights", "none", "--seed", seed)).network.state_dict()
+        for seed in ("1", "1", "2")
+    )
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not torch.equal(first["features.0.weight"], other["features.0.weight"])
+    torch.manual_seed(1)
+    expected = models.squeezenet1_1().state_dict()
+    assert all(torch.equal(first[key], expected[key]) for key in first)
+
+
+def test_a_random_network_can_have_any_number_of_classes() -> None:
+    source = find_source(wanted("--arch", "resnet18", "--weights", "none", "--num-classes", "3"))
+    assert source.network(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
+    assert source.labels is None
+
+
+def test_a_head_that_starts_at_zero_is_wakened_and_nothing_else_is() -> None:
+    torch.manual_seed(0)
+    network = models.VisionTransformer(32, 16, 2, 2, 12, 24)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    after = wakened(network).state_dict()
+    assert [key for key in after if not torch.equal(after[key], before[key])] == ["heads.head.weight"]
+    assert after["heads.head.weight"].std() > 0.01
+
+
+def test_a_vision_transformer_is_built_for_its_input() -> None:
+    words = ("--arch", "vit_b_32", "--weights", "none", "--input-size", "64", "--arguments", '{"num_layers": 1}')
+    with pytest.raises(ModelError, match="'vit_b_32' cannot be built: TypeError"):
+        find_source(wanted(*words))
+    source = find_source(wanted(*words[:-2], "--num-classes", "2"))
+    assert source.arguments == {"image_size": 64, "num_classes": 2}
+    assert source.network(torch.zeros(1, 3, 64, 64)).shape == (1, 2)
+
+
+def test_old_densenet_names_are_read() -> None:
+    network = models.densenet121(num_classes=2)
+    old = {
+        key.replace("norm1", "norm.1").replace("norm2", "norm.2").replace("conv1", "conv.1").replace("conv2", "conv.2")
+        if "denselayer" in key
+        else key: value
+        for key, value in network.state_dict().items()
+    }
+    assert old.keys() != network.state_dict().keys()
+    assert renamed(old).keys() == network.state_dict().keys()
+
+
+def test_the_real_quantizable_mobilenet_is_exact(data: Path) -> None:
+    path = data / "weights" / "mobilenet_v2_qat.pt"
+    source = find_source(wanted("--arch", "quantized_mobilenet_v2", "--weights", str(path)))
+    reference = models.quantization.mobilenet_v2(quantize=False).eval()
+    reference.load_state_dict(torch.load(path, weights_only=True))
+    x = torch.randn(1, 3, 224, 224)
+    torch.testing.assert_close(source.network.eval()(x), reference(x), rtol=0, atol=0)
+    assert source.labels is not None
+    assert source.labels[24] == "great grey owl"

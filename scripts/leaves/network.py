@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-FOCUS = 1.0
+SHARPNESS = 0.5
 
 
 class LeafNet(nn.Module):
@@ -16,7 +16,8 @@ class LeafNet(nn.Module):
 
     Downsampling is by 4 by 4 kernels with stride 2, which cover every pixel equally often: 3 by 3 kernels would print
     a checkerboard into every gradient. A logit is the smooth maximum of its class's evidence over cells of 8 by 8
-    pixels: a leaf is as sick as its sickest spots, however small they are, and gradients flow to those spots.
+    pixels, between their mean and their greatest (log of the mean of exponentials, SHARPNESS times as steep): a leaf is
+    as sick as its sickest spots, however small they are, and gradients flow to those spots.
     """
 
     def __init__(self) -> None:
@@ -37,7 +38,7 @@ class LeafNet(nn.Module):
         x = functional.relu(x + self.lesions(x))
         x = functional.relu(x + self.leaf(x))
         cells = self.evidence(functional.relu(self.mix(x))).flatten(2)
-        return (torch.logsumexp(cells * FOCUS, dim=2) - math.log(cells.shape[2])) / FOCUS
+        return (torch.logsumexp(cells * SHARPNESS, dim=2) - math.log(cells.shape[2])) / SHARPNESS
 
     @staticmethod
     def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:

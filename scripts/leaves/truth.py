@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import io
 import itertools
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "handlers"), str(ROOT)]
 
 from saliency.explainer import Explainer
-from scripts.embedded import archive_leaves
+from scripts.embedded import NAME, flags
 from scripts.leaves.draw import DISEASES, draw
 
 Map = NDArray[np.float32]
@@ -145,6 +146,13 @@ def measure(mapper: Mapper, cases: Sequence[Case]) -> Score:
     )
 
 
+def archived(folder: Path) -> Path:
+    """Return the embedded model's archive, written into `folder` without a word on standard output."""
+    command = [sys.executable, str(ROOT / "scripts" / "archive.py"), *flags(folder)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return folder / f"{NAME}.mar"
+
+
 def table(mappers: Mapping[str, Mapper], ones: Sequence[Case], twos: Sequence[Case]) -> Iterator[str]:
     """Yield the lines of the Markdown table, as they are measured."""
     yield "| map | one disease: pointing | share | two diseases, one asked for: pointing | share |"
@@ -163,7 +171,7 @@ def main() -> None:
     parser.add_argument("--leaves", type=int, default=60, help="leaves with one disease, and as many with two")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        explainer = Explainer.load(given.archive or archive_leaves(Path(folder)))
+        explainer = Explainer.load(given.archive or archived(Path(folder)))
     mappers = {f"`{name}`": explained(explainer, name) for name in METHODS} | dict(BASELINES)
     for line in table(mappers, list(single_cases(given.leaves)), list(double_cases(given.leaves))):
         print(line, flush=True)

@@ -212,7 +212,7 @@ WRONG: dict[str, tuple[Ask, int, str | None]] = {
     "truncated": (Ask(data=photo()[:2000]), 415, None),
     "index out of range": (Ask({"target": "1000"}), 422, "target"),
     "unknown label": (Ask({"target": "grat grey owl"}), 422, "target"),
-    "ambiguous label": (Ask({"target": "cardigan"}), 422, "target"),
+    "ambiguous label": (Ask({"target": "CARDIGAN"}), 422, "target"),
     "no such layer": (Ask({"method": "grad_cam", "layer": "featurs"}), 422, "layer"),
     "against itself": (Ask({"target": "3", "against": "3"}), 422, "against"),
 }

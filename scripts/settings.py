@@ -11,6 +11,8 @@ from scripts.java import find_java
 
 KEY_FILE = "key_file.json"
 ADDRESSES = ("inference_address", "management_address", "metrics_address")
+# PyTorch's threads turn in circles for milliseconds after their work is done, and keep the server from its cores
+SPINS = "100000"
 GRPC_PORTS = ("grpc_inference_port", "grpc_management_port")
 
 
@@ -41,7 +43,7 @@ def environment(scratch: Path, logs: Path) -> dict[str, str]:
     """Return this process's environment with Java, without what leads TorchServe to another one's files."""
     kept = {name: value for name, value in os.environ.items() if name not in ("TS_CONFIG_FILE", "TEMP")}
     folders = {"TMPDIR": scratch, "LOG_LOCATION": logs, "METRICS_LOCATION": logs, "JAVA_HOME": find_java()}
-    return kept | {name: str(path) for name, path in folders.items()}
+    return {"GOMP_SPINCOUNT": SPINS} | kept | {name: str(path) for name, path in folders.items()}
 
 
 def ports(properties: Mapping[str, str]) -> list[int]:

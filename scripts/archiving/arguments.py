@@ -145,7 +145,12 @@ def _add_archive(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--export-path", type=Path, default=Path("model_store"), help="model_store")
     group.add_argument("-f", "--force", action="store_true", help="overwrite an archive that exists")
     group.add_argument("--batch-size", type=_positive, default=8, help="most requests in a batch: 8")
-    group.add_argument("--max-batch-delay", type=_positive, default=2, help="ms to wait for a full batch: 2")
+    group.add_argument(
+        "--max-batch-delay",
+        type=_positive,
+        default=1,
+        help="ms to wait for a full batch: 1 (TorchServe takes 0 for 100)",
+    )
 
 
 def _default_names() -> dict[str, str]:

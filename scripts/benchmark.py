@@ -1,4 +1,6 @@
-"""What a served explanation costs over the barest PyTorch loop: ratios first, each taken within one round.
+"""What a served explanation costs over the barest PyTorch loop, and what TorchServe's own handler takes beside it.
+
+Ratios come first, each taken within one round of neighbouring runs whose order changes from round to round.
 
 python scripts/benchmark.py --arch resnet50 --picture owl.jpg --rounds 15
 """
@@ -16,13 +18,18 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "handlers")]
+
+from scripts.settings import SPINS
+
+os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # before torch reads it: the bare loop has the server's own settings
+
+import torch
 
 from saliency.explainer import Explainer
 from saliency.image import decode
@@ -36,7 +43,24 @@ RATIOS = {
     "engine, decoding and encoding included / bare loop + decoding": ("engine", "bare loop + decoding"),
     "served explanation / bare loop + decoding": ("served explanation", "bare loop + decoding"),
     "served explanation / served prediction": ("served explanation", "served prediction"),
+    "served prediction / default handler's prediction": ("served prediction", "default prediction"),
+    "default handler's explanation / served explanation": ("default explanation", "served explanation"),
+    "default handler's explanation (IG-15) / the same served": ("default explanation", "served IG-15"),
 }
+# the model file that TorchServe's own handler wants: exactly one class, without arguments
+DEFAULT_MODEL = """
+import torch
+import torchvision
+
+
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = torchvision.models.get_model({arch!r}, weights=None)
+
+    def forward(self, x):
+        return self.inner(x)
+"""
 
 
 def bare_loop(explainer: Explainer, data: bytes) -> Callable[[], None]:
@@ -63,11 +87,11 @@ def engine(explainer: Explainer, data: bytes) -> Callable[[], None]:
     return run
 
 
-def served(server: TorchServe, route: str, data: bytes) -> Callable[[], None]:
+def served(server: TorchServe, route: str, data: bytes, tail: str = "") -> Callable[[], None]:
     """Return one request over HTTP, which must succeed."""
 
     def run() -> None:
-        reply = server.request("POST", f"/{route}/model", data)
+        reply = server.request("POST", f"/{route}{tail}", data)
         if reply.status != 200:
             raise RuntimeError(f"{route} was answered with {reply.status}: {reply.body[:300]!r}")
 
@@ -102,6 +126,22 @@ def archive(arch: str, weights: str, store: Path) -> Path:
     return store / "model.mar"
 
 
+def default_archive(arch: str, ours: Path, store: Path) -> None:
+    """Archive the same network with the same weights for TorchServe's `image_classifier` handler."""
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(ours) as packed:
+        packed.extractall(folder)
+        serialized = json.loads(Path(folder, "MAR-INF", "MANIFEST.json").read_text())["model"]["serializedFile"]
+        state = torch.load(Path(folder, serialized), weights_only=True)
+        weights, model_file = Path(folder, "default.pt"), Path(folder, "network.py")
+        torch.save({f"inner.{name}": value for name, value in state.items()}, weights)
+        model_file.write_text(DEFAULT_MODEL.format(arch=arch))
+        flags = ["--model-name", "default", "--version", "1.0", "--handler", "image_classifier"]
+        flags += ["--serialized-file", str(weights), "--model-file", str(model_file), "--export-path", str(store)]
+        flags += ["--extra-files", str(Path(folder, "index_to_name.json"))]
+        archiver = [sys.executable, "-m", "model_archiver.model_packaging"]
+        subprocess.run([*archiver, *flags], check=True, env={**os.environ, "TMPDIR": folder})
+
+
 def picture(path: Path | None) -> bytes:
     """Return the bytes of a picture, of a drawn leaf where none is named."""
     if path:
@@ -118,6 +158,7 @@ def settings(args: argparse.Namespace) -> dict[str, object]:
         "weights": args.weights,
         "rounds": args.rounds,
         "threads": torch.get_num_threads(),
+        "spins": os.environ["GOMP_SPINCOUNT"],
         "cores": os.cpu_count(),
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -129,13 +170,18 @@ def compare(args: argparse.Namespace) -> dict[str, object]:
     """Return settings, ratios and milliseconds of one run."""
     data = picture(args.picture)
     with tempfile.TemporaryDirectory() as store:
-        explainer = Explainer.load(archive(args.arch, args.weights, Path(store)))
+        ours = archive(args.arch, args.weights, Path(store))
+        explainer = Explainer.load(ours)
+        default_archive(args.arch, ours, Path(store))
         with TorchServe(Path(store)) as server:
             runs = {
                 "bare loop + decoding": bare_loop(explainer, data),
                 "engine": engine(explainer, data),
-                "served explanation": served(server, "explanations", data),
-                "served prediction": served(server, "predictions", data),
+                "served explanation": served(server, "explanations/model", data),
+                "served prediction": served(server, "predictions/model", data),
+                "served IG-15": served(server, "explanations/model", data, "/1.0/method=integrated_gradients&steps=15"),
+                "default prediction": served(server, "predictions/default", data),
+                "default explanation": served(server, "explanations/default", data),
             }
             size = len(server.request("POST", "/explanations/model", data).body)
             seconds = measured(runs, args.rounds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from saliency.describe import describe
-from saliency.errors import RequestError
+from saliency.errors import RequestError, refused
 from saliency.explainer import Explainer, Run
 from saliency.explanation import Explanation
 from saliency.jobs import Outcome
@@ -21,8 +20,6 @@ from saliency.response import Response, classes_body, encode, error_response, js
 
 if TYPE_CHECKING:
     from ts.context import Context
-
-logger = logging.getLogger(__name__)
 
 
 class SaliencyHandler:
@@ -83,10 +80,8 @@ class SaliencyHandler:
         )
         try:
             return read_query(message, self.explainer.classifier)
-        except RequestError as error:
-            return error
-        except Exception:
-            return _defect("a request could not be read")
+        except Exception as error:
+            return refused(error, "the reading")
 
     def _encoded(self, outcome: Outcome | RequestError) -> Response:
         """Return an outcome as bytes."""
@@ -97,10 +92,8 @@ class SaliencyHandler:
                 return encode(outcome, self.explainer.classifier.limits.max_response_bytes)
             display = self.explainer.classifier.labels.display
             return json_response(classes_body([(display(p.index), p.probability) for p in outcome]))
-        except RequestError as error:
-            return error_response(error)
-        except Exception:
-            return error_response(_defect("an explanation could not be encoded"))
+        except Exception as error:
+            return error_response(refused(error, "the encoding"))
 
 
 def _describes(headers: Mapping[str, object]) -> bool:
@@ -115,9 +108,3 @@ def _describes(headers: Mapping[str, object]) -> bool:
 def _header(headers: Mapping[str, object], name: str) -> str:
     """Return a header in whatever case it was sent; parts of a form stand among the headers and are no text."""
     return next((v for key, v in headers.items() if key.lower() == name and isinstance(v, str)), "")
-
-
-def _defect(where: str) -> RequestError:
-    """Log the exception in flight and return the 500 that tells nothing of it."""
-    logger.exception(where)
-    return RequestError(500, "InternalServerException", "the server failed on this request")

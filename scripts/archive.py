@@ -15,6 +15,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,6 +37,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         wanted = read_arguments(words)
         source = find_source(wanted)
+        wanted = settled(source, wanted)
         figures = archive(source, wanted)
     except UsageError as error:
         print(f"archive.py: {error}", file=sys.stderr)
@@ -49,7 +51,6 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def archive(source: Source, wanted: Wanted) -> Mapping[str, object]:
     """Write and check the archive, and return the self-check's figures; nothing is left of one that fails."""
-    _check_labels(source, wanted)
     with tempfile.TemporaryDirectory(prefix="archive-") as folder:
         mar = pack(source, wanted, Path(folder))
         figures = self_check(mar, Path(folder), wanted)
@@ -86,19 +87,26 @@ def summary(source: Source, wanted: Wanted, figures: Mapping[str, object]) -> st
             f"{wanted.mar}  {wanted.mar.stat().st_size / 1e6:.1f} MB",
             f"  network     {source.arch or wanted.model_file}, weights {wanted.weights}",
             f"  input       {height} x {width}, resize {source.input.resize}, {source.input.interpolation}",
-            f"  classes     {figures['classes']}{known}",
+            f"  classes     {figures['classes']}{known}{_place(wanted)}",
             f"  CAM layer   {figures['default_layer'] or 'none: no layer keeps a spatial grid'}",
             f"  self-check  gradient = slope to {error:.1e} along {figures['directions']} directions",
         ]
     ) + (note if figures["sums_to_one"] else "")
 
 
-def _check_labels(source: Source, wanted: Wanted) -> None:
-    """Raise UsageError where there are not as many labels as classes."""
-    _, classes = dry_run(frozen(source.network), source.input, wanted.logits)
+def _place(wanted: Wanted) -> str:
+    """Return where the logits stand in the network's output, if it has several parts."""
+    return "" if wanted.logits is None else f", logits in output {wanted.logits!r} (--logits chooses)"
+
+
+def settled(source: Source, wanted: Wanted) -> Wanted:
+    """Return what is wanted, the place of the logits found; UsageError where labels and classes differ in number."""
+    labels = None if source.labels is None else len(source.labels)
+    logits, classes = dry_run(frozen(source.network), source.input, wanted.logits, labels)
     if source.labels is not None and len(source.labels) != classes:
-        hint = "" if wanted.num_classes else "; --num-classes sets how many a random network has"
+        hint = "" if wanted.num_classes or wanted.model_file else "; --num-classes sets how many a random network has"
         raise UsageError(f"{len(source.labels)} labels for {classes} classes{hint if wanted.weights == 'none' else ''}")
+    return replace(wanted, logits=logits)
 
 
 if __name__ == "__main__":

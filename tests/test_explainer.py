@@ -184,3 +184,23 @@ def test_rows_beside_one_another_do_not_change_a_map() -> None:
     expected = torch.autograd.grad(explainer.classifier.network(leaf)[0, 1], leaf)[0][0]
     (outcome,) = explained(explainer, [moved])
     np.testing.assert_allclose(cast(Explanation, outcome).maps[0].saliency, expected.numpy(), rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize(("failure", "status"), [(MemoryError(), 507), (ZeroDivisionError("/a/path"), 500)])
+def test_what_befalls_a_job_is_its_own(monkeypatch: pytest.MonkeyPatch, failure: Exception, status: int) -> None:
+    explainer = Explainer(classifier(made(Modules)))
+
+    def failing(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr("saliency.jobs.project", failing)
+    good, bad = explained(explainer, [read(explainer, 1, {}), read(explainer, 2, {"space": "original"})])
+    assert isinstance(bad, RequestError)
+    assert bad.status == status
+    assert "path" not in bad.message
+    assert_same(good, explained(explainer, [read(explainer, 1, {})])[0])
+
+
+def test_a_default_layer_that_is_not_there_is_refused_when_it_is_loaded() -> None:
+    with pytest.raises(ModelError, match="nope"):
+        Explainer(classifier(made(Modules), layer="nope"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -113,3 +115,21 @@ def test_no_hook_is_left_after_success_or_failure() -> None:
         failing(inputs())
     find_layers(network, network, inputs())
     assert hooks(network) == hooks(failing) == 0
+
+
+def test_classes_as_many_as_channels_or_cells_hide_no_layer() -> None:
+    class Alike(nn.Module):
+        """As many channels as classes in every layer."""
+
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(3, channels, 3, padding=1)
+            self.second = nn.Conv2d(channels, channels, 3, padding=1)
+            self.head = nn.Linear(channels, 16)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.second(self.first(x).relu()).relu().mean((2, 3)))
+
+    for channels in (16, 8):  # 16 classes, and a grid of 16 by 16
+        network = made(partial(Alike, channels))
+        assert find_layers(network, network, inputs()).default == "second"

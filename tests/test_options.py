@@ -50,6 +50,10 @@ def test_polarity_needs_a_signed_map() -> None:
 
 def test_percentiles_must_be_in_order() -> None:
     assert refusal({"floor": 60, "clip": 40}).status == 400
+    assert refusal({"clip": 0}).option == "clip"
+    moved = read_options({"floor": 60}, {"clip": 50}).options
+    assert (moved.floor, moved.clip) == (60, 100)
+    assert read_options({"clip": 40}, {"floor": 50}).options.floor == 0
 
 
 @pytest.mark.parametrize(

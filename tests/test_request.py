@@ -186,3 +186,32 @@ def test_any_message_is_a_query_or_a_refusal(
         except RequestError as error:
             assert error.status in (400, 406, 413, 415, 422)
             assert len(error.message) < 2000
+
+
+def test_a_default_steps_aside_for_what_was_sent() -> None:
+    def options(defaults: dict[str, Any], sent: dict[str, Any], accept: str = "") -> tuple[str, str]:
+        of = classifier(made(Modules), **defaults)
+        read = read_query(Message({"data": png(), **sent}, accept=accept, explain=True), of).options
+        return read.format, read.render
+
+    assert options({"format": "png"}, {"render": "none"}) == ("json", "none")
+    assert options({"render": "none"}, {"format": "png"}) == ("png", "heatmap")
+    assert options({"render": "none"}, {}, "image/png") == ("png", "heatmap")
+    assert refusal({"data": png(), "render": "none", "format": "png"}).option == "render"
+
+
+def test_an_answer_that_cannot_be_sent_is_refused_before_it_is_made() -> None:
+    tight = classifier(made(Modules), limits=Limits(max_pixels=1000, max_response_bytes=5000))
+    for sent in ({"format": "npy", "target": "top5"}, {"space": "original", "target": "top4", "reduce": "none"}):
+        error = refusal({"data": png(), **sent}, of=tight)
+        assert (error.status, error.kind) == (413, "ResponseTooLargeException")
+    read_query(Message({"data": png(), "format": "npy", "target": "top4"}, explain=True), tight)
+
+
+@pytest.mark.parametrize("path", ["/", "target=dog/", "?target=dog", "/target=dog"])
+def test_a_slash_too_many_in_the_path_is_no_option(path: str) -> None:
+    assert read({"body": png()}, path_options=path).objective is not None
+
+
+def test_json_null_is_not_an_object() -> None:
+    assert "object" in refusal({"body": None}, content_type="application/json").message

@@ -156,7 +156,8 @@ def test_a_rendering_is_sent_beside_the_map(render: str) -> None:
     entry = _said(encode(explanation, LIMIT))["explanations"][0]
     image = _picture_in(entry["image"].pop("data"))
     width = 48 if render == "side_by_side" else 16
-    assert entry["image"] == {"encoding": "png", "render": render, "space": "input", "shape": [16, width]}
+    view = {"colormap": None, "alpha": 0.6, "clip": 99.5, "floor": 0.0}
+    assert entry["image"] == {"encoding": "png", "render": render, "space": "input", "shape": [16, width], **view}
     expected = draw(explanation.maps[0].saliency, explanation.picture.pixels, explanation.view, None)
     np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
     assert list(entry).index("image") == list(entry).index("saliency") + 1

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from saliency.errors import RequestError
 from saliency.labels import Labels
-from saliency.targets import Opponent, Rank, Targets, find_class
+from saliency.targets import Opponent, Rank, Targets, find_class, ranking
 from tests.test_schema import ANYTHING
 
 
@@ -18,12 +19,12 @@ from tests.test_schema import ANYTHING
         ("predicted", (Rank(0),)),
         ("Predicted", (Rank(0),)),
         (24, (24,)),
-        ("24", (24,)),
-        ("-1", (-1,)),
+        ("24", ("24",)),
+        ("-1", ("-1",)),
         ("great grey owl", ("great grey owl",)),
         ("top3", (Rank(0), Rank(1), Rank(2))),
         ("TOP1", (Rank(0),)),
-        ("owl; 3 ;predicted", ("owl", 3, Rank(0))),
+        ("owl; 3 ;predicted", ("owl", "3", Rank(0))),
         ([24, "owl; barn", "top2"], (24, "owl; barn", Rank(0), Rank(1))),
         ("topknot", ("topknot",)),
     ],
@@ -62,12 +63,17 @@ def test_an_index_is_found_within_the_classes_alone(index: int) -> None:
 
 
 def test_opponents_are_read() -> None:
-    read = Opponent().read
-    assert [read(v) for v in (None, "None", 3, "3", "owl", "runner_up")] == [
-        None,
-        None,
-        3,
-        3,
-        "owl",
-        "runner_up",
-    ]
+    sent = (None, "None", 3, "3", "owl", "runner_up")
+    assert [Opponent().read(value) for value in sent] == [None, None, 3, "3", "owl", "runner_up"]
+
+
+def test_digits_are_a_label_where_there_is_one_and_an_index_else() -> None:
+    digits = Labels(("9", "8", "7"))
+    assert [find_class(said, digits, "target") for said in ("9", "7", "1", 1, 2)] == [0, 2, 1, 1, 2]
+    with pytest.raises(RequestError, match="out of range"):
+        find_class("3", digits, "target")
+
+
+def test_equal_logits_keep_one_order_however_many_are_asked_for() -> None:
+    logits = torch.tensor([0.0, 5.0, 5.0, 5.0, 1.0])
+    assert [ranking(logits, count) for count in (1, 2, 3, 9)] == [[1], [1, 2], [1, 2, 3], [1, 2, 3, 4, 0]]

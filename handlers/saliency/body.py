@@ -126,6 +126,7 @@ def _pictures(one: TargetMap, explanation: Explanation) -> dict[str, Body]:
         return {"saliency": saliency}
     image = drawn(one.saliency, explanation)
     picture: Body = {"encoding": "png", "render": view.render, "space": view.space}
+    picture |= {name: getattr(view, name) for name in ("colormap", "alpha", "clip", "floor")}
     picture |= {"shape": [image.height, image.width], "data": _base64(to_png(image))}
     return {"saliency": saliency, "image": picture}
 

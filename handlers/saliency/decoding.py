@@ -53,6 +53,8 @@ def read(data: bytes, max_pixels: int) -> Image.Image:
     _check_size(image, max_pixels)
     try:
         image.load()
+    except MemoryError:
+        raise
     except Exception as error:  # decoders raise almost anything on broken data
         raise _broken(_format_by_marks(data, MARKS) or "a picture") from error
     return _upright(image)
@@ -64,6 +66,8 @@ def _open(data: bytes) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         message = "the picture has more pixels than can be decoded safely"
         raise RequestError(413, "PictureTooLargeException", message) from error
+    except MemoryError:
+        raise
     except Exception as error:
         raise _refusal(data) from error
 

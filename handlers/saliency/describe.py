@@ -18,7 +18,7 @@ def describe(classifier: Classifier) -> dict[str, object]:
         "methods": {name: _method(name, classifier) for name in METHODS if _takes(name, classifier)},
         "layers": list(classifier.layers.names),
         "default_layer": classifier.layers.default,
-        "options": _options(),
+        "options": _options(classifier),
         "defaults": dict(classifier.defaults),
         "limits": asdict(classifier.limits),
         "self_check": dict(classifier.self_check),
@@ -29,7 +29,7 @@ def _takes(name: str, classifier: Classifier) -> bool:
     """Tell whether this network can take a method."""
     method = METHODS[name]
     return (classifier.rectifiers > 0 or not method.needs_rectifiers) and (
-        classifier.layers.default is not None or not method.needs_layer
+        bool(classifier.layers.names) or not method.needs_layer
     )
 
 
@@ -38,11 +38,17 @@ def _method(name: str, classifier: Classifier) -> dict[str, object]:
     parameters = schema.describe(METHODS[name].parameters)
     if "layer" in parameters:
         parameters["layer"]["default"] = classifier.layers.default
-    return {"paper": METHODS[name].paper, "parameters": parameters}
+    return {"paper": METHODS[name].paper, "parameters": _own(parameters, classifier)}
 
 
-def _options() -> dict[str, dict[str, object]]:
+def _options(classifier: Classifier) -> dict[str, dict[str, object]]:
     """Return the options that every method has."""
     options = schema.describe(Options)
     options["target"]["default"] = "predicted"
-    return options
+    return _own(options, classifier)
+
+
+def _own(described: dict[str, dict[str, object]], classifier: Classifier) -> dict[str, dict[str, object]]:
+    """Return descriptions with the archive's own defaults in place of ours."""
+    own = classifier.defaults
+    return {name: said | ({"default": own[name]} if name in own else {}) for name, said in described.items()}

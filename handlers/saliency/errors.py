@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+
+logger = logging.getLogger(__name__)
+
 
 class RequestError(Exception):
     """One request's refusal: an HTTP status, TorchServe's type and message, and the option at fault.
@@ -20,6 +24,21 @@ class RequestError(Exception):
         """Return the error object of the contract: code, type, message, and option where one is at fault."""
         said: dict[str, int | str] = {"code": self.status, "type": self.kind, "message": self.message}
         return said if self.option is None else said | {"option": self.option}
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether an exception says that memory ran out, on the CPU or on a device."""
+    return isinstance(error, MemoryError) or "out of memory" in str(error) or "allocate memory" in str(error)
+
+
+def refused(error: Exception, doing: str) -> RequestError:
+    """Return what a request is told of an exception: itself, 507 where memory ran out, else 500, which is logged."""
+    if isinstance(error, RequestError):
+        return error
+    if out_of_memory(error):
+        return RequestError(507, "OutOfMemoryException", "out of memory, even for this request alone")
+    logger.error("%s failed", doing, exc_info=error)
+    return RequestError(500, "InternalServerException", f"the server failed in {doing} of this request")
 
 
 def bad_option(option: str, message: str) -> RequestError:

@@ -10,7 +10,7 @@ from typing import cast
 
 import torch
 
-from saliency.errors import ModelError, RequestError
+from saliency.errors import ModelError, RequestError, refused
 from saliency.explanation import Explanation
 from saliency.jobs import Job, Outcome, job
 from saliency.memory import capacity
@@ -33,12 +33,13 @@ class Run:
             i: job(q, explainer.classifier) for i, q in enumerate(queries) if isinstance(q, Query)
         }
         self._pool: Pool | None = None
-        self._wave({i: next(job) for i, job in self._jobs.items()})
+        self._wave({i: self._advance(i, None) for i in self._jobs})
 
-    def _wave(self, asked: Mapping[int, Rows]) -> None:
-        """Make ready what the jobs ask for next."""
-        self._owners = list(asked)
-        self._pool = Pool(self._explainer.classifier, list(asked.values()), self._explainer.capacity) if asked else None
+    def _wave(self, asked: Mapping[int, Rows | None]) -> None:
+        """Make ready what the jobs that have not ended ask for next."""
+        rows = {owner: each for owner, each in asked.items() if each is not None}
+        self._owners = list(rows)
+        self._pool = Pool(self._explainer.classifier, list(rows.values()), self._explainer.capacity) if rows else None
 
     def forward(self) -> Run:
         """Run the clean pictures forward."""
@@ -50,20 +51,19 @@ class Run:
         """Run everything that is left, backward passes first, and return the outcomes in the queries' order."""
         while self._pool:
             answers = zip(self._owners, self._pool.answers(), strict=True)
-            asked = {owner: self._advance(owner, answer) for owner, answer in answers}
-            self._wave({owner: rows for owner, rows in asked.items() if rows is not None})
+            self._wave({owner: self._advance(owner, answer) for owner, answer in answers})
         return [cast(Outcome | RequestError, outcome) for outcome in self._outcomes]
 
-    def _advance(self, owner: int, answer: Answer | RequestError) -> Rows | None:
-        """Hand a job its answer and return the rows that it asks for next, None where it has ended."""
+    def _advance(self, owner: int, answer: Answer | RequestError | None) -> Rows | None:
+        """Hand a job its answer (None begins it); return the rows that it asks for next, None where it has ended."""
         try:
             if isinstance(answer, RequestError):
                 raise answer
-            return self._jobs[owner].send(answer)
+            return self._jobs[owner].send(cast(Answer, answer))
         except StopIteration as end:
             self._outcomes[owner] = end.value
-        except RequestError as error:
-            self._outcomes[owner] = error
+        except Exception as error:  # whatever befalls a job is its own
+            self._outcomes[owner] = refused(error, "the explanation")
         return None
 
 
@@ -78,6 +78,9 @@ class Explainer:
             read_defaults(classifier.defaults)
         except RequestError as error:
             raise ModelError(f"a default of the archive is wrong: {error.message}") from error
+        layer = classifier.defaults.get("layer")
+        if layer is not None and layer not in classifier.layers.names:
+            raise ModelError(f"a default of the archive is wrong: there is no layer '{layer}' with spatial extent")
         self.classifier = classifier
         self.capacity = capacity(classifier)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,8 +55,9 @@ class InputSpec:
         if self.interpolation not in INTERPOLATIONS:
             known = ", ".join(INTERPOLATIONS)
             raise ValueError(f"interpolation {self.interpolation!r} is not one of {known}")
-        if len(self.mean) != len(self.std) or min(self.std, default=0) <= 0:
-            raise ValueError(f"mean {self.mean} and std {self.std} need one value a channel, std above 0")
+        finite = all(math.isfinite(value) for value in (*self.mean, *self.std))
+        if len(self.mean) != len(self.std) or min(self.std, default=0) <= 0 or not finite:
+            raise ValueError(f"mean {self.mean} and std {self.std} need one value a channel, finite, std above 0")
 
     @property
     def channels(self) -> int:

@@ -21,6 +21,7 @@ from saliency.options import Options
 from saliency.reduce import reduced
 from saliency.request import Query
 from saliency.rows import Answer, Rows
+from saliency.targets import ranking
 
 Outcome = Explanation | tuple[Prediction, ...]
 Job = Generator[Rows, Answer, Outcome]
@@ -63,8 +64,7 @@ class Scores:
 
     def ranked(self, count: int) -> tuple[Prediction, ...]:
         """Return the `count` best classes, the best first."""
-        best = torch.topk(self._logits, min(count, len(self._logits))).indices.tolist()
-        return tuple(self.of(index) for index in best)
+        return tuple(self.of(index) for index in ranking(self._logits, count))
 
 
 def _explanation(query: Query, classifier: Classifier, clean: Answer, maps: Maps | None) -> Explanation:

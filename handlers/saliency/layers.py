@@ -107,28 +107,39 @@ def find_layers(network: nn.Module, forward: Forward, example: Tensor) -> Layers
             name: out for name, out in outputs.items() if len(out) == len(example) and to_grid(out, size) is not None
         }
         names = tuple(grids)
-        candidates = _candidates(network, grids, logits.shape[1])
+        candidates = _candidates(network, grids, logits.shape[1], size)
         weights = torch.linspace(-1, 1, logits.numel(), device=logits.device, dtype=logits.dtype)
-        return Layers(names, _last_heard(candidates, (logits.flatten() * weights).sum(), size))
+        heard = _last_heard(candidates, (logits.flatten() * weights).sum(), size)
+        return Layers(names, heard or (names[-1] if names else None))
 
 
-def _candidates(network: nn.Module, grids: Mapping[str, Tensor], classes: int) -> dict[str, Tensor]:
+def _candidates(
+    network: nn.Module, grids: Mapping[str, Tensor], classes: int, size: tuple[int, int]
+) -> dict[str, Tensor]:
     """Return the layers that a default may be: those of the kind of map that runs last, pooling and dropout left out.
 
-    A convolutional stem does not make a transformer a convolutional network; maps with a channel a class are answers.
+    A convolutional stem does not make a transformer a convolutional network; maps with a channel a class are answers,
+    unless all have as many.
     """
     kept = {
         name: out
         for name, out in grids.items()
         if out.requires_grad and not isinstance(network.get_submodule(name), _SAME_VALUES)
     }
-    maps = {name: out for name, out in kept.items() if out.dim() == 4 and classes not in out.shape[1:]}
+    spatial = {name: out for name, out in kept.items() if out.dim() == 4}
+    maps = {name: out for name, out in spatial.items() if _channels(out, size) != classes} or spatial
     tokens = {name: out for name, out in kept.items() if out.dim() == 3}
     order = list(kept)
     if maps and not (tokens and order.index(list(tokens)[-1]) > order.index(list(maps)[-1])):
         return maps
     widths = Counter(out.shape[-1] for out in tokens.values())
     return {name: out for name, out in tokens.items() if out.shape[-1] == widths.most_common(1)[0][0]}
+
+
+def _channels(output: Tensor, size: tuple[int, int]) -> int:
+    """Return how many channels a layer's grid has."""
+    grid = to_grid(output, size)
+    return 0 if grid is None else grid.shape[1]
 
 
 def _last_heard(candidates: Mapping[str, Tensor], score: Tensor, size: tuple[int, int]) -> str | None:

@@ -12,8 +12,11 @@ Choice = str | int | None  # a key or attribute, a position, or None where the o
 _KNOWN = ("logits", "out", "output", "prediction", "predictions", "scores")
 
 
-def find_logits(output: object, rows: int, wanted: Choice) -> Choice:
-    """Return where the logits [rows, K] stand in `output`: as `wanted`, else found; else ModelError."""
+def find_logits(output: object, rows: int, wanted: Choice, classes: int | None = None) -> Choice:
+    """Return where the logits [rows, K] stand in `output`: as `wanted`, else found; else ModelError.
+
+    Of several that could be, those of K = `classes` come first, then those with a telling name, then the first.
+    """
     parts = _parts(output)
     if wanted is not None:
         if wanted not in parts:
@@ -24,7 +27,8 @@ def find_logits(output: object, rows: int, wanted: Choice) -> Choice:
     found = [key for key, part in parts.items() if _are_logits(part, rows)]
     if not found:
         raise ModelError(f"no output is float logits [{rows}, classes] for {rows} pictures: {_described(parts)}")
-    return next((key for key in _KNOWN if key in found), found[0])
+    fitting = [key for key in found if classes is not None and _classes(parts[key]) == classes] or found
+    return next((key for key in _KNOWN if key in fitting), fitting[0])
 
 
 def take_logits(output: object, choice: Choice) -> Tensor:
@@ -54,6 +58,12 @@ def _parts(output: object) -> Mapping[Choice, object]:
 
 def _are_logits(part: object, rows: int) -> bool:
     return isinstance(part, Tensor) and part.dim() == 2 and len(part) == rows and part.is_floating_point()
+
+
+def _classes(part: object) -> int:
+    """Return how many classes a part that is logits has."""
+    assert isinstance(part, Tensor)
+    return int(part.shape[1])
 
 
 def _described(parts: Mapping[Choice, object]) -> str:

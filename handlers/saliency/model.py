@@ -151,10 +151,13 @@ def frozen(network: nn.Module) -> nn.Module:
     return network.eval().requires_grad_(False).float()
 
 
-def dry_run(network: nn.Module, spec: InputSpec, wanted: Choice = None) -> tuple[Choice, int]:
+def dry_run(
+    network: nn.Module, spec: InputSpec, wanted: Choice = None, labels: int | None = None
+) -> tuple[Choice, int]:
     """Return where the logits stand in what `network` makes of two pictures, and how many classes there are.
 
-    ModelError where it fails on them or puts out no logits.
+    Of several outputs that could be logits, the one with as many classes as there are `labels` is taken. ModelError
+    where the network fails or puts out no logits.
     """
     pair = _noise(spec, 2).to(next(network.parameters(), torch.empty(0)).device)
     try:
@@ -162,7 +165,7 @@ def dry_run(network: nn.Module, spec: InputSpec, wanted: Choice = None) -> tuple
             output: object = network(pair)
     except Exception as error:
         raise ModelError(f"the network fails on an input {list(pair.shape)}: {_said(error)}") from error
-    choice = find_logits(output, len(pair), wanted)
+    choice = find_logits(output, len(pair), wanted, labels)
     return choice, take_logits(output, choice).shape[1]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from saliency.targets import Class, settle
+from saliency.targets import Class, ranking, settle
 
 Pairs = tuple[tuple[int, int], ...]
 SCORES = ("logit", "probability", "log_probability")
@@ -33,8 +33,7 @@ class Objective:
         """Return (target, against) class indices by these logits [K], -1 for no opponent."""
         if self.pairs is not None:
             return self.pairs
-        depth = min(len(logits), len(self.targets) + 1)
-        return settle(self.targets, self.against, torch.topk(logits, depth).indices.tolist())
+        return settle(self.targets, self.against, ranking(logits, len(self.targets) + 1))
 
 
 def evaluate(logits: Tensor, pair: tuple[int, int], score: str) -> tuple[float, Tensor]:

@@ -98,10 +98,19 @@ def _coherent(options: Options, sent: Mapping[str, object]) -> Options:
             raise bad_option("polarity", f"'polarity' needs a signed map: 'reduce' {' or '.join(SIGNED)}")
         options = _with(options, polarity="both")
     if options.floor >= options.clip:
-        raise bad_option("floor" if "floor" in sent else "clip", "'floor' must be below 'clip'")
+        options = _spanning(options, sent)
     if options.quality:
         raise bad_option("quality", "'quality' scores are not in this version")
     return options
+
+
+def _spanning(options: Options, sent: Mapping[str, object]) -> Options:
+    """Return the options with the percentile that was not sent moved out of the way of the one that was."""
+    if "floor" not in sent and options.clip > 0:
+        return _with(options, floor=0.0)
+    if "clip" not in sent and options.floor < 100:
+        return _with(options, clip=100.0)
+    raise bad_option("floor" if "floor" in sent else "clip", "'floor' must be below 'clip'")
 
 
 def _with(options: Options, **changes: object) -> Options:

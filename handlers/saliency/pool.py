@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 
 from saliency.engine import Pass
-from saliency.errors import RequestError
+from saliency.errors import RequestError, refused
 from saliency.model import Classifier
 from saliency.rows import Answer, Rows
 
@@ -61,7 +61,7 @@ class Pool:
             yield from zip(batch, answers, strict=True)
             return
         if sum(len(piece.inputs) for _, piece in batch) == 1:
-            yield batch[0], _refusal(failure)
+            yield batch[0], refused(failure, "the evaluation")
             return
         logger.warning("a batch of %d pieces failed and is split: %s", len(batch), failure)
         for half in _halves(batch):
@@ -121,11 +121,3 @@ def _joined(parts: Sequence[Answer | RequestError]) -> Answer | RequestError:
         gradient=torch.cat(gradients, 1) if gradients else None,
         activation=torch.cat(activations) if activations else None,
     )
-
-
-def _refusal(error: Exception) -> RequestError:
-    """Return what the owner of a row that fails alone is told."""
-    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or "allocate memory" in str(error):
-        return RequestError(507, "OutOfMemoryException", "out of memory, even for this request alone")
-    logger.error("a row failed alone", exc_info=error)
-    return RequestError(500, "InternalServerException", "the model failed on this request")

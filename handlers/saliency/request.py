@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
+from saliency.answers import check_answer
 from saliency.errors import RequestError, bad_option
 from saliency.image import Picture, decode
 from saliency.methods import METHODS
@@ -49,12 +50,14 @@ def read_query(message: Message, classifier: Classifier) -> Query:
     data, sent = _gather(message)
     asked = read_options(sent, classifier.defaults)
     _check_route(message, asked.options, sent)
-    options = replace(asked.options, format=_format(message, asked.options, "format" in sent))
+    options = _shown_as(message, asked.options, sent)
     if not (message.explain or options.explain):
         return Query(_picture(data, classifier), options, asked.parameters)
     objective = _objective(options, classifier)
     parameters = _checked(replace(asked, options=options), classifier)
-    return Query(_picture(data, classifier), options, parameters, objective)
+    picture = _picture(data, classifier)
+    check_answer(picture, options, classifier)
+    return Query(picture, options, parameters, objective)
 
 
 def _picture(data: bytes, classifier: Classifier) -> Picture:
@@ -70,13 +73,22 @@ def _check_route(message: Message, options: Options, sent: Mapping[str, object])
         raise bad_option(idle[0], f"'{idle[0]}' has no effect on a prediction: add explain=true")
 
 
-def _format(message: Message, options: Options, asked: bool) -> str:
-    """Return the answer's format: the option, else what `Accept` prefers, else the archive's default."""
+def _shown_as(message: Message, options: Options, sent: Mapping[str, object]) -> Options:
+    """Return the options with the answer's format: the option, else what `Accept` prefers, else the default.
+
+    A picture of nothing is a 400; of `format=png` and `render=none`, the one that is a mere default steps aside.
+    """
     if not (message.explain or options.explain):
-        return accepted(message.accept, ("json",))
-    if asked:
-        return options.format
-    return accepted(message.accept, (options.format, *(name for name in FORMATS if name != options.format)))
+        return replace(options, format=accepted(message.accept, ("json",)))
+    blind = options.render == "none"
+    first = "json" if blind and "render" in sent and options.format == "png" else options.format
+    offers = (first, *(name for name in FORMATS if name != first))
+    chosen = options.format if "format" in sent else accepted(message.accept, offers)
+    if chosen == "png" and blind:
+        if "render" in sent:
+            raise bad_option("render", "'format' png is a picture, and 'render' none asks for none")
+        return replace(options, format=chosen, render="heatmap")
+    return replace(options, format=chosen)
 
 
 def _objective(options: Options, classifier: Classifier) -> Objective:
@@ -100,12 +112,12 @@ def _checked(asked: Asked, classifier: Classifier) -> object:
         raise RequestError(422, "MethodException", f"'{name}' needs ReLUs, and this network has none", "method")
     if not method.needs_layer:
         return asked.parameters
-    if classifier.layers.default is None:
+    if not classifier.layers.names:
         message = f"'{name}' needs a layer with spatial extent, and this network has none"
         raise RequestError(422, "MethodException", message, "method")
     layer = getattr(asked.parameters, "layer", None) or classifier.layers.default
     if layer not in classifier.layers.names:
-        raise _no_layer(layer, classifier)
+        raise _no_layer(str(layer), classifier)
     return replace(asked.parameters, layer=layer)  # type: ignore[type-var]
 
 
@@ -121,7 +133,7 @@ def _gather(message: Message) -> tuple[bytes, dict[str, object]]:
     """Return the picture's bytes and the options, as sent."""
     fields = dict(message.fields)
     body = fields.get("body")
-    if len(fields) == 1 and not isinstance(body, bytes | bytearray | str | None):
+    if "body" in fields and len(fields) == 1 and not isinstance(body, bytes | bytearray | str):
         fields = _json_fields(body)
     elif len(fields) == 1 and "json" in message.content_type.lower():
         fields = _json_fields(_parsed(body))
@@ -158,7 +170,7 @@ def _parsed(body: object) -> object:
 def _path_options(query: str) -> dict[str, object]:
     """Return the options written in the path as a query string, which TorchServe has decoded but for `+`."""
     options: dict[str, object] = {}
-    for part in query.lstrip("?").split("&") if query else ():
+    for part in query.strip("?/").split("&") if query.strip("?/") else ():
         name, equals, value = part.partition("=")
         if not equals or not name:
             raise RequestError(400, "BadOptionException", "options in the path must read name=value&name=value")
@@ -169,7 +181,7 @@ def _path_options(query: str) -> dict[str, object]:
 
 
 def _text(name: str, value: object) -> object:
-    """Return an option as text or as JSON gave it; a list or null written in a form field is read as JSON."""
+    """Return an option as text or as JSON gave it; a list written in a form field is read as JSON."""
     if isinstance(value, bytes | bytearray):
         try:
             value = bytes(value).decode("utf-8")

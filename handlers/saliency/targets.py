@@ -6,6 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from saliency.errors import RequestError
 from saliency.labels import Labels
 from saliency.schema import shown
@@ -67,22 +70,32 @@ def _read_target(item: object) -> tuple[str | int | Rank, ...]:
 
 
 def _read_class(item: object) -> str | int:
-    """Return a class index or a label that is yet to be found."""
+    """Return a class index, or a text that is a label or spells an index."""
     if isinstance(item, str) and 0 < len(item.strip()) <= 200:
-        return int(item) if _INDEX.fullmatch(item.strip()) else item.strip()
+        return item.strip()
     if isinstance(item, int) and not isinstance(item, bool):
         return item
     raise ValueError("must be a class index, a label or a keyword")
 
 
 def find_class(said: str | int, labels: Labels, option: str) -> int:
-    """Return the index of the class that is meant, or raise the 422 that says why there is none."""
+    """Return the index of the class that is meant, or raise the 422 that says why there is none.
+
+    A text of digits is a label where there is such a label, so that a label sent back means its class, else an index.
+    """
     if isinstance(said, str):
-        return labels.find(said, option)
+        if said in labels.names or not _INDEX.fullmatch(said):
+            return labels.find(said, option)
+        said = int(said)
     if not 0 <= said < len(labels.names):
         message = f"class index {shown(said)} is out of range: the model has classes 0 to {len(labels.names) - 1}"
         raise RequestError(422, "ClassIndexException", message, option)
     return said
+
+
+def ranking(logits: Tensor, count: int) -> list[int]:
+    """Return the `count` best classes of logits [K], the best first; of equal ones, the first first."""
+    return torch.argsort(logits, descending=True, stable=True)[:count].tolist()
 
 
 def settle(targets: Sequence[Class], against: int | str | None, order: Sequence[int]) -> tuple[tuple[int, int], ...]:

@@ -74,9 +74,12 @@ class Wanted:
 def read_arguments(words: Sequence[str] | None = None) -> Wanted:
     """Return what the command line asks for; UsageError, or argparse's exit 2, where it does not make sense."""
     said = _parser().parse_args(words)
-    _check_name(said.model_name)
+    _check_name("--model-name", said.model_name)
+    _check_name("--version", said.version)
     if (said.arch is None) == (said.model_file is None):
         raise UsageError("give either --arch (a torchvision or timm classifier) or --model-file (your own network)")
+    if said.model_file is not None and (said.num_classes is not None or said.arguments):
+        raise UsageError("--num-classes and --arguments are for --arch; a network of your own takes no arguments")
     wanted = Wanted(
         name=said.model_name,
         version=said.version,
@@ -209,9 +212,9 @@ def _labels(path: Path | None) -> tuple[str, ...] | None:
         raise UsageError(f"'{path}': {error}") from error
 
 
-def _check_name(name: str) -> None:
+def _check_name(flag: str, name: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_\-.]*", name):
-        raise UsageError(f"--model-name '{name}': letters, digits, '_', '-' and '.' alone, a letter or digit first")
+        raise UsageError(f"{flag} '{name}': letters, digits, '_', '-' and '.' alone, a letter or digit first")
 
 
 def _mapping(text: str) -> dict[str, object]:

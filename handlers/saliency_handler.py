@@ -14,6 +14,7 @@ from saliency.errors import RequestError, refused
 from saliency.explainer import Explainer, Run
 from saliency.explanation import Explanation
 from saliency.jobs import Outcome
+from saliency.memory import keep_freed_memory
 from saliency.model import load_classifier
 from saliency.request import Message, Query, read_query
 from saliency.response import Response, classes_body, encode, error_response, json_response
@@ -30,6 +31,7 @@ class SaliencyHandler:
 
     def initialize(self, context: Context) -> None:
         """Load the archive's network on the worker's device."""
+        keep_freed_memory()
         properties = context.system_properties
         gpu = properties.get("gpu_id")
         device = torch.device(f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else "cpu")

@@ -1,11 +1,27 @@
-"""How many rows the network can take at once, found by weighing what autograd keeps of one."""
+"""How many rows the network can take at once, found by weighing what autograd keeps of one; and how memory is kept."""
 
 from __future__ import annotations
+
+import ctypes
 
 import torch
 from torch import Tensor
 
 from saliency.model import Classifier
+
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's names for them in malloc.h
+KEPT = 256 << 20
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep 256 MiB of what is freed, instead of fetching every activation's pages anew from the system.
+
+    Without it, an explanation that follows one of many passes takes half as long again. Elsewhere it does nothing.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(TRIM_THRESHOLD, KEPT)
+        mallopt(MMAP_THRESHOLD, 32 << 20)
 
 
 def capacity(classifier: Classifier) -> int:

@@ -199,20 +199,28 @@ def report(result: Mapping[str, object]) -> None:
     print(f"{result['answer_bytes']} bytes in the default answer")
 
 
-def main() -> None:
-    """Run the comparison of the command line."""
+def main(words: list[str] | None = None) -> int:
+    """Run the comparison of the command line; return the exit status, 2 for a network or picture that is not there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", default="resnet50")
     parser.add_argument("--weights", default="none")
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", type=Path, help="file to write the figures to")
-    args = parser.parse_args()
-    result = compare(args)
+    args = parser.parse_args(words)
+    if args.rounds < 2:
+        parser.error("--rounds must be 2 or more: a spread is printed")
+    if args.picture and not args.picture.is_file():
+        parser.error(f"there is no picture '{args.picture}'")
+    try:
+        result = compare(args)
+    except subprocess.CalledProcessError as error:  # the archiver has said what is wrong
+        return error.returncode
     report(result)
     if args.json:
         args.json.write_text(json.dumps(result, indent=1))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

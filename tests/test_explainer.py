@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import zipfile
 from pathlib import Path
@@ -21,7 +20,7 @@ from saliency.jobs import Outcome
 from saliency.memory import row_bytes
 from saliency.model import Limits
 from saliency.request import Message, Query, read_query
-from tests.networks import SIZE, Modules, classifier, inputs, made
+from tests.networks import SIZE, Modules, classifier, made
 
 
 def picture(seed: int, size: tuple[int, int] = (24, 40)) -> bytes:
@@ -176,13 +175,11 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
 
 def test_rows_beside_one_another_do_not_change_a_map() -> None:
     explainer = Explainer(classifier(made(Modules)))
-    x = inputs(1)
     query = read(explainer, 0, {"target": 1, "reduce": "none"})
     assert isinstance(query, Query)
-    moved = dataclasses.replace(query, picture=dataclasses.replace(query.picture, tensor=x[0]))
-    leaf = x.clone().requires_grad_()
+    leaf = query.picture.tensor[None].clone().requires_grad_()
     expected = torch.autograd.grad(explainer.classifier.network(leaf)[0, 1], leaf)[0][0]
-    (outcome,) = explained(explainer, [moved])
+    (outcome,) = explained(explainer, [query])
     np.testing.assert_allclose(cast(Explanation, outcome).maps[0].saliency, expected.numpy(), rtol=1e-5, atol=1e-9)
 
 

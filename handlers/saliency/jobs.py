@@ -17,6 +17,7 @@ from saliency.image import project
 from saliency.methods import METHODS
 from saliency.methods.base import Maps, Subject
 from saliency.model import Classifier
+from saliency.objective import softmax
 from saliency.options import Options
 from saliency.reduce import reduced
 from saliency.request import Query
@@ -28,9 +29,8 @@ Job = Generator[Rows, Answer, Outcome]
 MAP_OPTIONS = ("score", "reduce", "polarity", "space")
 
 
-def job(query: Query, classifier: Classifier) -> Job:
-    """Yield the rows that a query needs, the clean picture first; return its predictions or its explanation."""
-    x = query.picture.tensor[None]
+def job(query: Query, x: Tensor, classifier: Classifier) -> Job:
+    """Yield the rows that a query needs, its input `x` [1, C, H, W] first; return its predictions or explanation."""
     if query.objective is None:
         answer = yield Rows(x)
         return Scores(answer.logits[0], classifier).ranked(query.options.top_k)
@@ -55,7 +55,7 @@ class Scores:
         if not bool(torch.isfinite(logits).all()):
             raise RequestError(500, "NonFiniteException", "the model's output for this picture is not finite")
         self._logits = logits
-        self._probabilities = torch.softmax(logits.double(), 0)
+        self._probabilities = softmax(logits.numpy().astype(np.float64))
         self._names = classifier.labels.names
 
     def of(self, index: int) -> Prediction:

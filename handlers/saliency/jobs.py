@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -52,10 +51,11 @@ class Scores:
     """The clean picture's logits [K], as predictions; RequestError 500 where they are not finite."""
 
     def __init__(self, logits: Tensor, classifier: Classifier) -> None:
-        if not bool(torch.isfinite(logits).all()):
+        values = logits.numpy().astype(np.float64)
+        if not np.isfinite(values).all():
             raise RequestError(500, "NonFiniteException", "the model's output for this picture is not finite")
         self._logits = logits
-        self._probabilities = softmax(logits.numpy().astype(np.float64))
+        self._probabilities = softmax(values)
         self._names = classifier.labels.names
 
     def of(self, index: int) -> Prediction:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import zipfile
 from pathlib import Path
@@ -201,3 +202,31 @@ def test_what_befalls_a_job_is_its_own(monkeypatch: pytest.MonkeyPatch, failure:
 def test_a_default_layer_that_is_not_there_is_refused_when_it_is_loaded() -> None:
     with pytest.raises(ModelError, match="nope"):
         Explainer(classifier(made(Modules), layer="nope"))
+
+
+def test_warming_up_explains_and_a_network_that_takes_no_picture_is_only_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    explainer = Explainer(classifier(made(Modules)))
+    explainer.warm_up(3)
+    assert not caplog.records
+    two = dataclasses.replace(explainer.classifier.input, mean=(0.5, 0.5), std=(0.5, 0.5))
+    explainer.classifier = dataclasses.replace(explainer.classifier, input=two)
+    explainer.warm_up(1)
+    assert "2 channels" in caplog.text
+
+
+@pytest.mark.parametrize(("failure", "status"), [(torch.OutOfMemoryError("out of memory"), 507), (OSError("/x"), 500)])
+def test_pictures_that_do_not_reach_the_device_are_refused(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception, status: int
+) -> None:
+    explainer = Explainer(classifier(made(Modules)))
+
+    def failing(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr("saliency.explainer.network_inputs", failing)
+    early = RequestError(400, "X", "early")
+    first, second = explained(explainer, [read(explainer, 1, {}), early])
+    assert isinstance(first, RequestError)
+    assert (first.status, second) == (status, early)

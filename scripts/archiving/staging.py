@@ -59,8 +59,8 @@ def configuration(source: Source, wanted: Wanted) -> dict[str, object]:
         "input": _plain(dataclasses.asdict(source.input)),
     }
     return {
-        "minWorkers": 1,
-        "maxWorkers": 1,
+        "minWorkers": wanted.workers,
+        "maxWorkers": wanted.workers,
         "batchSize": wanted.batch_size,
         "maxBatchDelay": wanted.max_batch_delay,
         "responseTimeout": 120,

@@ -101,7 +101,9 @@ def unfolded(archive: Path) -> nn.Module:
 
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(archive) as packed:
         packed.extractall(folder)
-        return load_classifier(Path(folder), torch.device("cpu"), fold=False, channels_last=False).network
+        return load_classifier(
+            Path(folder), torch.device("cpu"), fold=False, channels_last=False, compile_rows=0
+        ).network
 
 
 def errors(archive: Path, picture: Path) -> dict[str, tuple[float, float | None]]:

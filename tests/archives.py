@@ -69,6 +69,13 @@ def laid_out(folder: Path, state: object, handler: Mapping[str, object], **manif
     return folder
 
 
+def configured(folder: Path, **keys: object) -> Path:
+    """Return the folder of an unpacked archive, top-level keys of its configuration set."""
+    path = folder / "model-config.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | keys))
+    return folder
+
+
 def wanted(*words: str) -> Wanted:
     """Return what the command line asks for, the name given."""
     return read_arguments(["--model-name", "m", *words])

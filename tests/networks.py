@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from saliency.image import InputSpec
 from saliency.labels import Labels
 from saliency.layers import find_layers
-from saliency.model import Classifier, Limits
+from saliency.model import Classifier
 from saliency.rules import count_rectifiers
+from saliency.unpacked import Limits
 
 SIZE = 16
 CLASSES = 5

@@ -19,8 +19,8 @@ from saliency.explainer import Explainer
 from saliency.explanation import Explanation, Prediction
 from saliency.jobs import Outcome
 from saliency.memory import row_bytes
-from saliency.model import Limits
 from saliency.request import Message, Query, read_query
+from saliency.unpacked import Limits
 from tests.networks import SIZE, Modules, classifier, made
 
 

@@ -18,8 +18,9 @@ from torchvision import models
 
 from saliency.errors import ModelError
 from saliency.logits import find_logits, take_logits
-from saliency.model import Limits, load_classifier
+from saliency.model import load_classifier
 from saliency.networks import build_network, own_network, timm_module
+from saliency.unpacked import Limits
 from saliency.weights import fill, read_state
 from tests.archives import HEAD, PLAIN, SMALL, laid_out, model_file, returning, seeded, unpacked
 

@@ -15,10 +15,11 @@ from PIL import Image
 
 from saliency.errors import RequestError
 from saliency.methods.cams import Cam
-from saliency.model import Classifier, Limits
+from saliency.model import Classifier
 from saliency.options import OPTIONS, PARAMETERS
 from saliency.request import Message, Query, read_query
 from saliency.targets import Rank
+from saliency.unpacked import Limits
 from tests.networks import Flat, Modules, Tokens, classifier, made
 from tests.test_schema import ANYTHING
 

@@ -11,7 +11,7 @@ from saliency.options import Options
 
 
 def describe(classifier: Classifier) -> dict[str, object]:
-    """Return labels, input, methods with their parameters, layers, limits and the archive's self-check."""
+    """Return labels, input, methods with their parameters, layers, limits, precision and the archive's self-check."""
     return {
         "labels": len(classifier.labels.names),
         "input": asdict(classifier.input),
@@ -21,6 +21,8 @@ def describe(classifier: Classifier) -> dict[str, object]:
         "options": _options(classifier),
         "defaults": dict(classifier.defaults),
         "limits": asdict(classifier.limits),
+        "precision": asdict(classifier.precision),
+        "compiled": list(classifier.compiled.sizes) if classifier.compiled else [],
         "self_check": dict(classifier.self_check),
     }
 

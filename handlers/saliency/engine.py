@@ -49,14 +49,13 @@ class Pass:
         batch = self.pieces[0].inputs if len(self.pieces) == 1 else torch.cat([p.inputs for p in self.pieces])
         self.inputs = batch.to(device=device, memory_format=memory_format)
         self.outputs, self.activations = self._run() if self.pieces[0].differentiated else self._predict()
-        logits = self.outputs.detach().cpu()
-        self.logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+        self.logits = widened(self.outputs.detach().cpu())
         return self
 
     def _predict(self) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the logits, without autograd."""
         with torch.inference_mode():
-            return self.classifier.forward(self.inputs), {}
+            return self.classifier.forward_plain(self.inputs), {}
 
     def _run(self) -> tuple[Tensor, dict[str, Tensor]]:
         """Return logits with their graph, and the activations of the layers asked for."""
@@ -66,6 +65,8 @@ class Pass:
         # the input may be a caller's own tensor: it is not marked, an alias of it is
         self.inputs = self.inputs.detach().requires_grad_(to_input)
         with torch.enable_grad(), ExitStack() as stack:
+            if all(piece.plain for piece in self.pieces):
+                return self.classifier.forward_plain(self.inputs), {}
             found = stack.enter_context(captured(self.classifier.network, layers, cut=not to_input))
             if any(rule is not Rule.PLAIN for rule in rules):
                 stack.enter_context(RowRules(rules, self.inputs.device))
@@ -126,15 +127,15 @@ class Pass:
             if isinstance(s, _Settled) and t < len(s.cotangents):
                 cotangent[start : start + len(piece.inputs)] = s.cotangents[t]
         # a cotangent of 1e-8 would sink in half precision on its way back, so it travels at full height
-        scale = np.abs(cotangent).max(1)
+        scale = np.abs(cotangent).max(1) / self.classifier.precision.loss_scale
         travelling = torch.from_numpy(cotangent / np.where(scale > 0, scale, 1)[:, None]).to(self.outputs)
         grads = torch.autograd.grad(
             self.outputs, wanted, travelling, retain_graph=keep, allow_unused=True, materialize_grads=True
         )
         if ((scale == 1) | (scale == 0)).all():
-            return list(grads)
+            return [widened(grad) for grad in grads]
         heights = torch.from_numpy(scale.astype(np.float32)).to(self.outputs.device)
-        return [grad * heights.view(-1, *[1] * (grad.dim() - 1)) for grad in grads]
+        return [widened(grad) * heights.view(-1, *[1] * (grad.dim() - 1)) for grad in grads]
 
     def _answer(
         self, index: int, start: int, settled: _Settled | RequestError, gradients: dict[str | None, Tensor]
@@ -157,8 +158,13 @@ class Pass:
         """Return the answer with the layer's gradient and activation unfolded to their grid."""
         assert piece.layer is not None
         size = (piece.inputs.shape[2], piece.inputs.shape[3])
-        activation = to_grid(self.activations[piece.layer].detach()[rows], size)
+        activation = to_grid(widened(self.activations[piece.layer].detach()[rows]), size)
         grids = [to_grid(g, size) for g in gradient]
         if activation is None or any(grid is None for grid in grids):
             return RequestError(422, "LayerException", f"layer '{piece.layer}' has no spatial grid", "layer")
         return replace(answer, activation=activation, gradient=torch.stack([g for g in grids if g is not None]))
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """Return a tensor of half precision in float32, any other as it is."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from textwrap import shorten
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,12 @@ class RequestError(Exception):
         """Return the error object of the contract: code, type, message, and option where one is at fault."""
         said: dict[str, int | str] = {"code": self.status, "type": self.kind, "message": self.message}
         return said if self.option is None else said | {"option": self.option}
+
+
+def said(error: BaseException) -> str:
+    """Return an exception's kind and the first paragraph of its message, on one line."""
+    paragraph, _, _ = (str(error).strip() or "no message").partition("\n\n")
+    return f"{type(error).__name__}: {shorten(paragraph, 400)}"
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from saliency.passes import Forward, logits_and_gradient
+
 logger = logging.getLogger(__name__)
-Forward = Callable[[Tensor], Tensor]
 _LOGITS, _GRADIENT = 1e-4, 0.1  # float32 at a kink or at a tie in a pooling window may fall the other way
 _REPEATS = 2
 
@@ -53,22 +53,10 @@ def _trial(forward: Forward, example: Tensor) -> _Trial:
     seconds = []
     for _ in range(_REPEATS):
         start = time.perf_counter()
-        logits, gradient = _pass(forward, example)
+        logits, gradient = logits_and_gradient(forward, example)
         float(gradient.flatten()[0])  # waits for the device
         seconds.append(time.perf_counter() - start)
     return _Trial(logits, gradient, min(seconds))
-
-
-def _pass(forward: Forward, example: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the logits, and the gradient of a mixture of them with respect to the input."""
-    with torch.enable_grad():
-        x = example.detach().requires_grad_()
-        logits = forward(x)
-        if not logits.requires_grad:
-            return logits, torch.zeros_like(x)
-        mixture = torch.linspace(-1, 1, logits.numel(), device=x.device).view_as(logits)
-        (gradient,) = torch.autograd.grad(logits, x, mixture, allow_unused=True, materialize_grads=True)
-    return logits.detach(), gradient
 
 
 def _near(a: Tensor, b: Tensor, tolerance: float) -> bool:

@@ -11,7 +11,6 @@ from saliency.model import Classifier
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's names for them in malloc.h
 KEPT = 256 << 20
-CPU_ROWS = 16  # a CPU takes a row of 64 two to three times as long: activations outgrow its caches and the allocator
 
 
 def keep_freed_memory() -> None:
@@ -28,8 +27,7 @@ def keep_freed_memory() -> None:
 def capacity(classifier: Classifier) -> int:
     """Return the rows of a batch whose graph fits the archive's memory limit, at least one."""
     limits = classifier.limits
-    rows = min(limits.max_batch_rows, CPU_ROWS) if classifier.device.type == "cpu" else limits.max_batch_rows
-    return max(1, min(rows, limits.memory_bytes // max(1, row_bytes(classifier))))
+    return max(1, min(limits.rows(classifier.device), limits.memory_bytes // max(1, row_bytes(classifier))))
 
 
 def row_bytes(classifier: Classifier) -> int:

@@ -24,7 +24,7 @@ class Pool:
         self._classifier = classifier
         self._asked = asked
         self._capacity = capacity
-        self._batches = list(_pack(asked, capacity))
+        self._batches = list(_pack(asked, capacity, plain_apart=classifier.compiled is not None))
         self._passes: list[Pass | None] = [None] * len(self._batches)
 
     def forward(self) -> None:
@@ -68,12 +68,15 @@ class Pool:
             yield from self._run(half)
 
 
-def _pack(asked: Sequence[Rows], capacity: int) -> Iterator[list[Owned]]:
-    """Yield batches of at most `capacity` rows that can share one forward and one backward."""
+def _pack(asked: Sequence[Rows], capacity: int, plain_apart: bool = False) -> Iterator[list[Owned]]:
+    """Yield batches of at most `capacity` rows that can share one forward and one backward.
+
+    Plain rows go apart from the others where a compiled network takes them.
+    """
     groups: dict[tuple[object, ...], list[Owned]] = {}
     for owner, rows in enumerate(asked):
         targets = len(rows.objective.targets) if rows.objective and rows.differentiated else 0
-        groups.setdefault((targets, rows.inputs.shape[1:]), []).append((owner, rows))
+        groups.setdefault((targets, rows.inputs.shape[1:], plain_apart and rows.plain), []).append((owner, rows))
     for group in groups.values():
         yield from _fill(group, capacity)
 

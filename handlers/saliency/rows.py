@@ -28,6 +28,11 @@ class Rows:
     def differentiated(self) -> bool:
         return self.gradient and self.objective is not None
 
+    @property
+    def plain(self) -> bool:
+        """Tell whether nothing but the network's own output and gradient is asked for."""
+        return self.layer is None and self.rule is Rule.PLAIN
+
 
 @dataclass(frozen=True)
 class Answer:

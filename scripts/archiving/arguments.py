@@ -14,9 +14,11 @@ from saliency.errors import RequestError
 from saliency.labels import read_labels
 from saliency.logits import Choice
 from saliency.methods import METHODS
-from saliency.model import DESCRIBING
 from saliency.options import OPTIONS, PARAMETERS, read_defaults
+from saliency.precision import PRECISIONS
+from saliency.pt2 import MODES
 from saliency.schema import kinds, read_one
+from saliency.unpacked import DESCRIBING
 
 WEIGHT_FILES = (".pt", ".pth", ".safetensors")
 # names that are archive.py's own, or that the route decides: no defaults of requests
@@ -54,6 +56,8 @@ class Wanted:
     workers: int
     batch_size: int
     max_batch_delay: int
+    compile: str | None
+    precision: str
     defaults: Mapping[str, object]
 
     @property
@@ -102,6 +106,8 @@ def read_arguments(words: Sequence[str] | None = None) -> Wanted:
         workers=said.workers,
         batch_size=said.batch_size,
         max_batch_delay=said.max_batch_delay,
+        compile=said.compile,
+        precision=said.precision,
         defaults=_defaults({name: getattr(said, name) for name in _default_names()}),
     )
     if wanted.mar.exists() and not wanted.force:
@@ -157,6 +163,15 @@ def _add_archive(group: argparse._ArgumentGroup) -> None:
         default=1,
         help="ms to wait for a full batch: 1 (TorchServe takes 0 for 100)",
     )
+    group.add_argument(
+        "--compile",
+        nargs="?",
+        const="default",
+        choices=MODES,
+        metavar="MODE",
+        help=f"torch.compile: {', '.join(MODES)}",
+    )
+    group.add_argument("--precision", default="fp32", choices=PRECISIONS, help="that autocast computes in: fp32")
 
 
 def _default_names() -> dict[str, str]:

@@ -12,7 +12,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class Slopes:
 
 def check(directory: Path) -> dict[str, object]:
     """Return an unpacked archive's figures; RefusedError, ModelError or RequestError where it fails."""
-    classifier = load_classifier(directory, torch.device("cpu"))
+    classifier = load_classifier(directory, torch.device("cpu"), compile_rows=1)
     picture = generated_picture(classifier.input)
     x = decode(picture, classifier.input, classifier.limits.max_pixels).tensor[None].double()
     with doubled(classifier) as exact:
@@ -75,7 +75,7 @@ def check(directory: Path) -> dict[str, object]:
             " something in the network rounds, jumps, or has a backward pass of its own"
         )
     Explainer(classifier).explain(picture)
-    plain = Explainer(replace(classifier, defaults={})).explain(picture, target=index, reduce="none")
+    plain = Explainer(replace(classifier.bare(), defaults={})).explain(picture, target=index, reduce="none")
     served = torch.from_numpy(plain.maps[0].saliency).double()
     return {
         "method": "gradient",
@@ -86,7 +86,7 @@ def check(directory: Path) -> dict[str, object]:
         "largest_relative_error": slopes.error,
         "tolerance": TOLERANCE,
         "float32_relative_error": float((served - gradient).norm() / gradient.norm()),
-        "sums_to_one": _sums_to_one(classifier, x.float()),
+        "sums_to_one": _sums_to_one(classifier.bare(), x.float()),
         **_described(classifier),
     }
 
@@ -124,7 +124,7 @@ def doubled(classifier: Classifier) -> Iterator[Classifier]:
     torch.set_default_dtype(torch.float64)
     try:
         with _Double():
-            yield replace(classifier, network=network, memory_format=torch.contiguous_format)
+            yield replace(classifier.bare(), network=network, memory_format=torch.contiguous_format)
     finally:
         torch.set_default_dtype(torch.float32)
 
@@ -195,6 +195,8 @@ def _described(classifier: Classifier) -> dict[str, object]:
         "classes": len(classifier.labels.names),
         "default_layer": classifier.layers.default,
         "folded_batch_norms": classifier.folded,
+        "compiled": classifier.compiled is not None,
+        "precision": asdict(classifier.precision),
         "memory_format": str(classifier.memory_format).removeprefix("torch."),
         "versions": versions,
     }

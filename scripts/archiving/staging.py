@@ -22,6 +22,7 @@ from scripts.archiving.sources import Source
 
 HANDLERS = Path(__file__).resolve().parents[2] / "handlers"
 CHECK = "self_check.json"
+COMPILING_SECONDS = 1800  # for forward and backward of four batch sizes; TorchServe itself gives a worker two minutes
 _TIMM_PARTS = ("models", "layers", "data", "utils")  # what `import timm` imports: no training, no word lists
 _SKIPPED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "_info")
 
@@ -57,6 +58,7 @@ def configuration(source: Source, wanted: Wanted) -> dict[str, object]:
         "arguments": _plain(source.arguments or {}) or None,
         "logits": wanted.logits,
         "input": _plain(dataclasses.asdict(source.input)),
+        "precision": None if wanted.precision == "fp32" else wanted.precision,
     }
     return {
         "minWorkers": wanted.workers,
@@ -64,7 +66,16 @@ def configuration(source: Source, wanted: Wanted) -> dict[str, object]:
         "batchSize": wanted.batch_size,
         "maxBatchDelay": wanted.max_batch_delay,
         "responseTimeout": 120,
+        **(_compiling(wanted.compile) if wanted.compile else {}),
         "handler": {key: value for key, value in described.items() if value is not None} | dict(wanted.defaults),
+    }
+
+
+def _compiling(mode: str) -> dict[str, object]:
+    """Return TorchServe's keys for a network that is compiled when it is loaded, which takes minutes."""
+    return {
+        "startupTimeout": COMPILING_SECONDS,
+        "pt2": {"compile": {"enable": True, "backend": "inductor", "mode": mode}},
     }
 
 

@@ -1,0 +1,123 @@
+"""What an unpacked archive says of itself: its files and its configuration, each part read when it is asked for."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from saliency.errors import ModelError
+from saliency.image import InputSpec
+from saliency.labels import Labels, read_labels
+from saliency.networks import build_network, own_network
+from saliency.precision import known_precision
+from saliency.pt2 import compile_options
+from saliency.weights import fill, read_state
+
+logger = logging.getLogger(__name__)
+# the keys of section `handler` that describe the network; every other one is an option's default
+DESCRIBING = frozenset({"arch", "arguments", "logits", "input", "limits", "precision"})
+
+CPU_ROWS = 16  # a CPU takes a row of 64 two to three times as long: activations outgrow its caches and the allocator
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What may be spent: pixels a picture, bytes an answer, targets a request, rows and bytes a batch."""
+
+    max_pixels: int = 50_000_000
+    max_response_bytes: int = 6_553_500
+    max_targets: int = 20
+    max_batch_rows: int = 64
+    memory_bytes: int = 2 << 30
+
+    def rows(self, device: torch.device) -> int:
+        """Return the most rows of a batch on a device, whatever fits its memory."""
+        return min(self.max_batch_rows, CPU_ROWS) if device.type == "cpu" else self.max_batch_rows
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """An unpacked archive; a part that is wrong is a ModelError when it is asked for."""
+
+    directory: Path
+    manifest: Mapping[str, Any]
+    config: Mapping[str, Any]
+    handler: Mapping[str, Any]
+
+    @property
+    def input(self) -> InputSpec:
+        given: Mapping[str, Any] = self.handler.get("input") or {}
+        _known_keys("input", given, InputSpec)
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
+        try:
+            return InputSpec(**values)
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"the archive's preprocessing is wrong: {error}") from error
+
+    @property
+    def limits(self) -> Limits:
+        given = self.handler.get("limits") or {}
+        _known_keys("limits", given, Limits)
+        return Limits(**{key: int(value) for key, value in given.items()})
+
+    @property
+    def defaults(self) -> dict[str, object]:
+        return {key: value for key, value in self.handler.items() if key not in DESCRIBING}
+
+    @property
+    def precision(self) -> str:
+        return known_precision(self.handler.get("precision", "fp32"))
+
+    @property
+    def compile_options(self) -> Mapping[str, object] | None:
+        return compile_options(self.config.get("pt2"))
+
+    @property
+    def batch_size(self) -> int:
+        """Return the most requests that TorchServe puts in a batch."""
+        return int(self.config.get("batchSize", 1))
+
+    def network(self) -> nn.Module:
+        """Return the archived network with its weights."""
+        if model_file := self.manifest.get("modelFile"):
+            network = own_network(self.directory / Path(model_file).name)
+        else:
+            network = build_network(self.handler["arch"], self.handler.get("arguments") or {}, self.directory)
+        fill(network, read_state(self.directory / self.manifest["serializedFile"]))
+        return network
+
+    def labels(self, classes: int) -> Labels:
+        """Return `classes` names, completed by their indices where the archive holds too few."""
+        path = self.directory / "index_to_name.json"
+        names = read_labels(path) if path.is_file() else ()
+        if path.is_file() and len(names) != classes:
+            logger.warning("%d labels for %d classes: the rest are named by their index", len(names), classes)
+        return Labels((*names, *map(str, range(len(names), classes)))[:classes])
+
+    def self_check(self) -> Mapping[str, object]:
+        path = self.directory / "self_check.json"
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def read_unpacked(directory: Path) -> Unpacked:
+    """Return what lies in a folder; ModelError where it is no archive of ours."""
+    try:
+        manifest = json.loads((directory / "MAR-INF" / "MANIFEST.json").read_text(encoding="utf-8"))["model"]
+        config = yaml.safe_load((directory / manifest.get("configFile", "model-config.yaml")).read_text("utf-8"))
+        return Unpacked(directory, manifest, config, config["handler"])
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise ModelError(f"this is no archive of scripts/archive.py: {error}") from error
+
+
+def _known_keys(section: str, given: Mapping[str, object], schema: type) -> None:
+    known = {f.name for f in fields(schema)}
+    if unknown := sorted(set(given) - known):
+        raise ModelError(f"section '{section}' of the archive's configuration has no '{unknown[0]}'")

@@ -19,6 +19,7 @@ from saliency.explanation import Explanation
 from saliency.jobs import Outcome
 from saliency.memory import keep_freed_memory
 from saliency.model import load_classifier
+from saliency.precision import use_whole_float32
 from saliency.request import Message, Query
 from saliency.response import Response, classes_body, encode, error_response, json_response
 
@@ -35,6 +36,7 @@ class SaliencyHandler:
     def initialize(self, context: Context) -> None:
         """Load the archive's network on the worker's device, with the worker's share of the cores."""
         keep_freed_memory()
+        use_whole_float32()
         properties = context.system_properties
         if "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(share_of_cores(int((context.model_yaml_config or {}).get("minWorkers", 1))))

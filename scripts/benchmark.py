@@ -35,6 +35,7 @@ from PIL import Image
 
 from saliency.labels import near_matches
 from saliency.memory import keep_freed_memory
+from saliency.precision import use_whole_float32
 from scripts.bench.figures import Figure
 from scripts.bench.networks import NETWORKS
 from scripts.bench.plan import Plan
@@ -55,7 +56,8 @@ def main(words: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         plan = _plan(parser, args, Path(scratch))
         settings = _settings(plan)
-        keep_freed_memory()  # as the served handler does
+        keep_freed_memory()  # as the served handler does, and so is this
+        use_whole_float32()
         failure = _measured(plan, figures)
     settings["load after"] = _load()
     _write(args, settings, figures)

@@ -23,8 +23,13 @@ def missed(value: float = 1.0800001) -> Figure:
 
 
 def test_a_bound_missed_by_a_hair_is_missed_and_shown_so() -> None:
-    assert "1.081 | ≤ 1.08 | **no**" in judgement([missed()])
-    assert "1.080 | ≤ 1.08 | yes" in judgement([missed(1.08)])
+    assert "1.081 |  | ≤ 1.08 | **no**" in judgement([missed()])
+    assert "1.080 |  | ≤ 1.08 | yes" in judgement([missed(1.08)])
+
+
+def test_the_fastest_runs_stand_beside_the_median_and_do_not_judge() -> None:
+    figure = Figure("latency", "resnet50", named.EXPLANATION, "ratio", (1.2,), fastest=1.0701)
+    assert "1.200 | 1.071 | ≤ 1.08 | **no**" in judgement([figure])
 
 
 def test_at_least_is_rounded_down() -> None:
@@ -55,6 +60,11 @@ def test_the_ratios_that_are_judged_come_before_the_tables() -> None:
     text = markdown({"cores": 2}, [Figure("latency", "resnet50", "bare loop", "ms", (75.0,)), missed()])
     assert text.startswith("cores 2.")
     assert text.index("**no**") < text.index("| bare loop | 75.0 |")
+
+
+@pytest.mark.parametrize(("load", "beware"), [("0.4", False), ("1.4", True)])
+def test_a_busy_machine_is_told_of(load: str, beware: bool) -> None:
+    assert ("Beware" in markdown({"cores": 2, "load before": load}, [missed()])) is beware
 
 
 def test_json_holds_every_value_and_the_verdict() -> None:

@@ -25,6 +25,10 @@ class Bound:
         """Tell whether a value keeps the bound, to the last digit."""
         return value >= self.limit if self.at_least else value <= self.limit
 
+    def share(self, value: float) -> float:
+        """Return how much of the bound a value uses up: 1 is the bound itself, more misses it."""
+        return self.limit / value if self.at_least else value / self.limit
+
     def shown(self, value: float, digits: int = 3) -> str:
         """Return a value with so many decimals, rounded away from the bound: never to its favour."""
         scale = 10**digits
@@ -37,13 +41,17 @@ class Bound:
 
 @dataclass(frozen=True)
 class Figure:
-    """Something measured on a network: its values, a round each, in `unit`."""
+    """Something measured on a network: its values, a round each, in `unit`.
+
+    Of a ratio of times, `fastest` is that of the fastest runs: what is left of it where others take the cores.
+    """
 
     section: str
     network: str
     name: str
     unit: Unit
     values: Values
+    fastest: float | None = None
 
     @property
     def spread(self) -> Spread:

@@ -11,9 +11,10 @@ from scripts.bench.figures import Figure, beside_library, memory_beside_library
 from scripts.bench.memory import Task, peak
 from scripts.bench.networks import plain_network
 from scripts.bench.plan import MEGA, Bench, Notes
-from scripts.bench.timing import measured
+from scripts.bench.timing import measured, ratios
 
 BATCH = 8
+PROCESSES = 3  # of each work whose memory is measured: it differs little between them
 
 
 def captum(bench: Bench) -> Iterator[Figure]:
@@ -36,12 +37,12 @@ def memory(bench: Bench) -> Iterator[Figure]:
     for method in bench.methods:
         task = Task(bench.folder, plan.picture, method, rows, BATCH, plan.device)
         workers = [name for name in _works(bench, plain, method, 1) if not name.endswith(PREPARED)]
-        peaks = {worker: peak(task, worker) for worker in workers}
+        count = min(PROCESSES, plan.long_rounds)
+        taken = {worker: tuple(float(peak(task, worker).taken) for _ in range(count)) for worker in workers}
         for library in workers[1:]:
-            values = (peaks[ENGINE].taken / peaks[library].taken,)
-            yield notes.figure(memory_beside_library(method, library), "ratio", values)
-        for worker, found in peaks.items():
-            yield notes.figure(f"{method}: {worker}", "MB", (found.taken / MEGA,))
+            yield notes.figure(memory_beside_library(method, library), "ratio", ratios(taken, ENGINE, library))
+        for worker, found in taken.items():
+            yield notes.figure(f"{method}: {worker}", "MB", tuple(value / MEGA for value in found))
 
 
 def _works(bench: Bench, plain: nn.Module, method: str, batch: int) -> dict[str, Work]:

@@ -13,7 +13,7 @@ from scripts.bench.figures import Figure, Unit
 from scripts.bench.networks import Network
 from scripts.bench.rivals import RIVALS, SINGLE
 from scripts.bench.served import Served
-from scripts.bench.timing import Seconds, Values
+from scripts.bench.timing import Seconds, Values, ratios
 
 MS, MEGA = 1e3, 1e6
 
@@ -61,8 +61,8 @@ class Notes:
     section: str
     network: str
 
-    def figure(self, name: str, unit: Unit, values: Values) -> Figure:
-        return Figure(self.section, self.network, name, unit, values)
+    def figure(self, name: str, unit: Unit, values: Values, fastest: float | None = None) -> Figure:
+        return Figure(self.section, self.network, name, unit, values, fastest)
 
     def times(self, seconds: Seconds) -> Iterator[Figure]:
         """Yield runs' times in milliseconds."""
@@ -72,5 +72,5 @@ class Notes:
     def ratios(self, seconds: Seconds, pairs: Mapping[str, tuple[str, str]]) -> Iterator[Figure]:
         """Yield the named ratios of runs that were measured."""
         for name, (above, below) in pairs.items():
-            values = zip(seconds[above], seconds[below], strict=True)
-            yield self.figure(name, "ratio", tuple(a / b for a, b in values))
+            fastest = min(seconds[above]) / min(seconds[below])
+            yield self.figure(name, "ratio", ratios(seconds, above, below), fastest)

@@ -16,13 +16,18 @@ TITLES: Mapping[str, str] = {
     "memory": "Peak memory",
     "profile": "One request, stage by stage",
 }
+METHOD = "Medians [quartiles] of values taken round by round; a ratio of the fastest runs stands beside those judged."
+BEWARE = "Beware: other processes had the cores when this began, which stretches the runs, and some more than others."
+BUSY = 0.25  # of the cores, by the load of the last minute
 UNITS: Mapping[Unit, str] = {"ratio": "ratio", "ms": "ms", "MB": "MB", "bytes": "bytes", "1/s": "a second"}
 
 
 def markdown(settings: Settings, figures: Sequence[Figure]) -> str:
     """Return settings, the ratios that are judged, and a table a section and unit; medians and quartiles."""
     parts = [", ".join(f"{name} {value}" for name, value in settings.items()) + "."]
-    parts += ["Medians [quartiles] of values taken round by round."]
+    parts += [METHOD]
+    if float(str(settings.get("load before", 0))) > BUSY * int(str(settings.get("cores", 1))):
+        parts += [BEWARE]
     if judged := [figure for figure in figures if figure.bound]:
         parts += ["## Held to a bound", judgement(judged)]
     for section in TITLES:
@@ -32,11 +37,14 @@ def markdown(settings: Settings, figures: Sequence[Figure]) -> str:
 
 def judgement(judged: Iterable[Figure]) -> str:
     """Return a line a judged figure: its median rounded away from the bound, and whether that is reached."""
-    lines = ["| what | network | median [quartiles] | bound | reached |", "| --- | --- | ---: | ---: | --- |"]
+    lines = ["| what | network | median [quartiles] | fastest runs | bound | reached |"]
+    lines += ["| --- | --- | ---: | ---: | ---: | --- |"]
     for figure in judged:
         assert figure.bound
         reached = "yes" if figure.bound.reached(figure.spread.median) else "**no**"
-        lines.append(f"| {figure.name} | {figure.network} | {cell(figure)} | {figure.bound} | {reached} |")
+        fastest = "" if figure.fastest is None else figure.bound.shown(figure.fastest)
+        cells = (figure.name, figure.network, cell(figure), fastest, str(figure.bound), reached)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -81,5 +89,6 @@ def _entry(figure: Figure) -> dict[str, object]:
         "median": found.median,
         "quartiles": [found.low, found.high],
         "values": list(figure.values),
+        "fastest": figure.fastest,
     }
     return said if bound is None else said | {"bound": str(bound), "reached": bound.reached(found.median)}

@@ -89,9 +89,30 @@ def summary(source: Source, wanted: Wanted, figures: Mapping[str, object]) -> st
             f"  input       {height} x {width}, resize {source.input.resize}, {source.input.interpolation}",
             f"  classes     {figures['classes']}{known}{_place(wanted)}",
             f"  CAM layer   {figures['default_layer'] or 'none: no layer keeps a spatial grid'}",
+            *_speed(wanted, figures),
             f"  self-check  gradient = slope to {error:.1e} along {figures['directions']} directions",
         ]
     ) + (note if figures["sums_to_one"] else "")
+
+
+def _speed(wanted: Wanted, figures: Mapping[str, object]) -> list[str]:
+    """Return a line for each of the archive's options of speed, if it has them: what came of it here."""
+    lines = []
+    if wanted.compile:
+        took = "one picture is as right and as fast" if figures["compiled"] else "here it is no better, and not used"
+        lines.append(f"  compiled    {wanted.compile}, when it is loaded: {took}")
+    if wanted.precision != "fp32":
+        lines.append(f"  precision   {_costs(wanted.precision, figures['precision'])}")
+    return lines
+
+
+def _costs(wanted: str, found: object) -> str:
+    """Return what a reduced precision costs."""
+    assert isinstance(found, dict)
+    if found["precision"] != wanted:
+        return f"{wanted} does not work here: fp32"
+    logits, gradient = found["logits_error"], found["gradient_error"]
+    return f"{wanted}: beside fp32 its logits are off by {logits:.1e} in relative norm, its gradient by {gradient:.1e}"
 
 
 def _place(wanted: Wanted) -> str:

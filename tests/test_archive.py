@@ -1,6 +1,7 @@
 """scripts/archive.py: what it accepts, what it refuses, and what lies in the archives that it writes."""
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -57,6 +58,38 @@ def test_an_archive_is_complete_checked_and_explains(tmp_path: Path, capsys: pyt
     assert str(mar) in said
     assert "classes     4" in said
     assert [path.name for path in mar.parent.iterdir()] == ["small.mar"]
+
+
+def test_an_archive_compiles_and_computes_in_bfloat16_if_it_is_told_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*own_words(tmp_path), "--compile", "max-autotune-no-cudagraphs", "--precision", "bf16"]
+    assert main([*words, "--batch-size", "1"]) == 0
+    with zipfile.ZipFile(tmp_path / "store" / "small.mar") as archive:
+        config = yaml.safe_load(archive.read("model-config.yaml"))
+        figures = json.loads(archive.read("self_check.json"))
+    asked = {"enable": True, "backend": "inductor", "mode": "max-autotune-no-cudagraphs"}
+    assert config["pt2"] == {"compile": asked}
+    assert config["startupTimeout"] == 1800
+    assert config["handler"]["precision"] == "bf16"
+    assert 0 < figures["largest_relative_error"] < 1e-3
+    assert figures["float32_relative_error"] < 1e-3
+    said = capsys.readouterr().out
+    assert "compiled    max-autotune-no-cudagraphs, when it is loaded: " in said
+    assert re.search("precision   bf16(: beside fp32 its logits are off by| does not work here: fp32)", said)
+        "bf16 does not work here: fp32", "fp32: "
+    )
+
+
+def test_without_the_flags_nothing_is_compiled_or_reduced(tmp_path: Path) -> None:
+    plain = wanted("--arch", "resnet18")
+    assert (plain.compile, plain.precision) == (None, "fp32")
+    assert wanted("--arch", "resnet18", "--compile").compile == "default"
+    assert main(own_words(tmp_path)) == 0
+    with zipfile.ZipFile(tmp_path / "store" / "small.mar") as archive:
+        config = yaml.safe_load(archive.read("model-config.yaml"))
+    assert not {"pt2", "startupTimeout"} & set(config)
+    assert "precision" not in config["handler"]
 
 
 def test_an_archive_that_exists_is_overwritten_by_force_alone(tmp_path: Path) -> None:
@@ -127,7 +160,11 @@ def test_what_cannot_be_found_is_named(words: list[str], reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--input-size", "big"], ["--resize", "1,2,3"], ["--batch-size", "0"], ["--mode", "x"]]
+    "words",
+    [
+        *(["--input-size", "big"], ["--resize", "1,2,3"], ["--batch-size", "0"], ["--mode", "x"]),
+        *(["--compile", "fastest"], ["--precision", "fp8"]),
+    ],
 )
 def test_flags_of_the_wrong_type_exit_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:

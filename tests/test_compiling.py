@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,8 @@ from torch import Tensor, nn
 from torch._dynamo.utils import counters
 from torchvision import models
 
-from saliency.compiling import batch_sizes, compile_network
+from saliency.compiled import batch_sizes
+from saliency.compiling import compile_network
 from saliency.describe import describe
 from saliency.engine import Pass
 from saliency.errors import ModelError
@@ -34,6 +37,14 @@ from tests.networks import InPlace, Modules, Tokens, classifier, inputs, made
 from tests.test_explainer import BATCH, assert_same, explained, read
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def any_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep networks as small as these compiled, which is slower."""
+    monkeypatch.setattr("saliency.compiling._SLOWER", float("inf"))
+
+
 FAST: Mapping[str, object] = {"backend": "aot_eager"}  # traced, without a compiler's minute
 
 
@@ -42,6 +53,11 @@ def compiled(model: Classifier, rows: int = 2, options: Mapping[str, object] = F
     done = compile_network(model.network, options, inputs(rows), Precision())
     assert done is not None
     return replace(model, compiled=done)
+
+
+def sizes(*each: int) -> dict[str, tuple[int, ...]]:
+    """Return these batch sizes for either kind of pass."""
+    return {"prediction": each, "gradient": each}
 
 
 def runs_of(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -60,23 +76,23 @@ def runs_of(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 # --- the same answers
 
 
-@pytest.mark.parametrize(("largest", "sizes"), [(1, (1,)), (2, (1, 2)), (6, (1, 2, 4, 8)), (8, (1, 2, 4, 8))])
-def test_sizes_are_powers_of_two_that_hold_the_largest_batch(largest: int, sizes: tuple[int, ...]) -> None:
-    assert batch_sizes(largest) == sizes
+@pytest.mark.parametrize(("largest", "expected"), [(1, (1,)), (2, (1, 2)), (6, (1, 2, 4, 8)), (8, (1, 2, 4, 8))])
+def test_sizes_are_powers_of_two_that_hold_the_largest_batch(largest: int, expected: tuple[int, ...]) -> None:
+    assert batch_sizes(largest) == expected
 
 
 @pytest.mark.parametrize("network", [Modules, InPlace, Tokens])
 def test_a_batch_of_any_number_of_rows_is_the_eager_one(
     network: Callable[[], nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = compiled(classifier(made(network)), rows=3)
+    model = compiled(classifier(made(network)))
     seen = runs_of(model, monkeypatch)
-    for rows in range(1, 6):
+    for rows in range(1, 4):
         ours, theirs = (logits_and_gradient(f, inputs(rows)) for f in (model.forward_plain, model.forward))
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
         with torch.inference_mode():
             torch.testing.assert_close(model.forward_plain(inputs(rows)), model.forward(inputs(rows)))
-    assert seen == [1, 1, 2, 2, 4, 4, 4, 4]  # five rows are more than were compiled for
+    assert seen == [1, 1, 2, 2]  # three rows are more than it was compiled for
 
 
 def test_a_mixed_batch_of_every_method_is_the_eager_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,6 +177,32 @@ def test_a_network_that_cannot_be_compiled_is_served_eager_with_one_warning(
     assert "\n" not in record.getMessage()
 
 
+def slow(graph: torch.fx.GraphModule, example: list[Tensor], prediction: float = 0.3) -> Callable[..., Any]:
+    def run(*args: Tensor) -> Any:
+        time.sleep(0.3 if torch.is_grad_enabled() else prediction)
+        return graph.forward(*args)
+
+    return run
+
+
+def slow_with_autograd(graph: torch.fx.GraphModule, example: list[Tensor]) -> Callable[..., Any]:
+    return slow(graph, example, prediction=0)
+
+
+def test_what_is_slower_compiled_is_left_to_the_eager_network(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("saliency.compiling._SLOWER", 20)
+    with caplog.at_level(logging.WARNING, "saliency"):
+        assert compile_network(made(Modules), {"backend": slow}, inputs(1), Precision()) is None
+        half = compile_network(made(Modules), {"backend": slow_with_autograd}, inputs(1), Precision())
+    assert half is not None
+    assert half.sizes == {"prediction": (1,), "gradient": ()}
+    whole, part = (record.getMessage() for record in caplog.records)
+    assert re.fullmatch(r"the network is served uncompiled: CompileError: it takes up to \S+ times as long .*", whole)
+    assert re.fullmatch(r"compiled, batches take up to \S+ times as long; those worth while are .*", part)
+
+
 def test_a_failing_forward_pass_reaches_no_request(caplog: pytest.LogCaptureFixture) -> None:
     eager = classifier(made(Modules))
     model = compiled(eager)
@@ -171,7 +213,7 @@ def test_a_failing_forward_pass_reaches_no_request(caplog: pytest.LogCaptureFixt
     assert [record.getMessage() for record in caplog.records] == [
         "the network is served uncompiled: ZeroDivisionError: division by zero"
     ]
-    assert describe(model)["compiled"] == []
+    assert describe(model)["compiled"] == sizes()
 
 
 def test_a_failing_backward_pass_reaches_no_request(
@@ -210,7 +252,7 @@ def test_memory_that_runs_out_is_no_reason_to_leave_it(caplog: pytest.LogCapture
     with caplog.at_level(logging.WARNING, "saliency"):
         assert_as_eager(model, eager)
     assert not caplog.records
-    assert model.compiled.sizes == (1, 2)
+    assert model.compiled.sizes == sizes(1, 2)
 
 
 def assert_as_eager(model: Classifier, eager: Classifier) -> None:
@@ -236,8 +278,8 @@ def test_a_batch_of_another_kind_runs_eager(monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_archive_is_compiled_for_its_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = configured(unpacked(tmp_path), batchSize=3, pt2={"compile": {"enable": True, **FAST}})
     model = load_classifier(folder, CPU)
-    assert describe(model)["compiled"] == [1, 2, 4]
-    assert describe(load_classifier(folder, CPU, compile_rows=1))["compiled"] == [1]
+    assert describe(model)["compiled"] == sizes(1, 2, 4)
+    assert describe(load_classifier(folder, CPU, compile_rows=1))["compiled"] == sizes(1)
     assert load_classifier(folder, CPU, compile_rows=0).compiled is None
     seen = runs_of(model, monkeypatch)
     ours, theirs = (logits_and_gradient(f, inputs(3)) for f in (model.forward_plain, model.bare().forward_plain))
@@ -248,7 +290,7 @@ def test_an_archive_is_compiled_for_its_batches(tmp_path: Path, monkeypatch: pyt
 def test_no_more_rows_are_compiled_for_than_a_batch_may_hold(tmp_path: Path) -> None:
     limited = unpacked(tmp_path, limits={"max_batch_rows": 2})
     model = load_classifier(configured(limited, pt2={"compile": {"enable": True, **FAST}}), CPU)
-    assert describe(model)["compiled"] == [1, 2]
+    assert describe(model)["compiled"] == sizes(1, 2)
 
 
 def test_compiled_in_bfloat16_it_is_as_near_as_eager(tmp_path: Path) -> None:
@@ -256,7 +298,7 @@ def test_compiled_in_bfloat16_it_is_as_near_as_eager(tmp_path: Path) -> None:
     model = load_classifier(folder, CPU)
     if not model.precision.reduced:
         pytest.skip("bfloat16 does not work on this machine's CPU")
-    assert describe(model)["compiled"] == [1]
+    assert describe(model)["compiled"] == sizes(1)
     logits = model.forward_plain(inputs(1))
     assert logits.dtype is torch.float32
     torch.testing.assert_close(logits, model.forward(inputs(1)), rtol=0.02, atol=0.02)

@@ -22,7 +22,7 @@ def describe(classifier: Classifier) -> dict[str, object]:
         "defaults": dict(classifier.defaults),
         "limits": asdict(classifier.limits),
         "precision": asdict(classifier.precision),
-        "compiled": list(classifier.compiled.sizes) if classifier.compiled else [],
+        "compiled": dict(classifier.compiled.sizes) if classifier.compiled else {},
         "self_check": dict(classifier.self_check),
     }
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from saliency.compiling import Compiled, compile_network
+from saliency.compiled import Compiled
+from saliency.compiling import compile_network
 from saliency.errors import ModelError, said
 from saliency.folding import fold_batch_norms
 from saliency.formats import choose_memory_format

@@ -2,13 +2,14 @@
 # make test   everything from nothing: environment, all tests, a real TorchServe among them
 # make check  lint, format, types
 # make serve  the archives of model_store/ served on loopback until Ctrl-C, with curl lines to try
+# make bench  the whole benchmark into build/bench/ (table, JSON, plot): an hour or more; ARGS chooses less of it
 # make clean  remove what was made: the environment, archives, pictures, caches
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
 	$$p -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
 RUN := .venv/bin/python
 
-.PHONY: demo test check serve environment clean
+.PHONY: demo test check serve bench environment clean
 .DEFAULT_GOAL := demo
 
 demo: environment
@@ -24,6 +25,9 @@ check: environment
 
 serve: environment
 	$(RUN) scripts/serve.py
+
+bench: environment
+	$(RUN) scripts/benchmark.py --out build/bench $(ARGS)
 
 environment:
 	@test -n "$(PYTHON)" || { echo "Python 3.10 or later, with venv, is needed: set PYTHON=/path/to/python3" >&2; exit 1; }

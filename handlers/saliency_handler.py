@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from saliency.crew import share_of_cores
 from saliency.describe import describe
 from saliency.errors import RequestError, refused
 from saliency.explainer import Explainer, Run
@@ -16,7 +19,8 @@ from saliency.explanation import Explanation
 from saliency.jobs import Outcome
 from saliency.memory import keep_freed_memory
 from saliency.model import load_classifier
-from saliency.request import Message, Query, read_query
+from saliency.precision import use_whole_float32
+from saliency.request import Message, Query
 from saliency.response import Response, classes_body, encode, error_response, json_response
 
 if TYPE_CHECKING:
@@ -30,13 +34,19 @@ class SaliencyHandler:
         self.initialized = False
 
     def initialize(self, context: Context) -> None:
-        """Load the archive's network on the worker's device."""
+        """Load the archive's network on the worker's device, with the worker's share of the cores."""
         keep_freed_memory()
+        use_whole_float32()
         properties = context.system_properties
+        if "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(share_of_cores(int((context.model_yaml_config or {}).get("minWorkers", 1))))
         gpu = properties.get("gpu_id")
         device = torch.device(f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else "cpu")
         classifier = load_classifier(Path(properties["model_dir"]), device)
         self.explainer = Explainer(replace(classifier, name=context.model_name))
+        self.explainer.warm_up(int(properties.get("batch_size") or 1))
+        gc.collect()
+        gc.freeze()  # what was loaded stays: no collection has to look through it again
         self.initialized = True
 
     def handle(self, data: Sequence[Mapping[str, object]], context: Context) -> list[bytes]:
@@ -57,7 +67,8 @@ class SaliencyHandler:
         self, data: Sequence[Mapping[str, object]], headers: Sequence[Mapping[str, object]]
     ) -> list[Query | RequestError]:
         """Return each request's query with its decoded picture, or its refusal."""
-        return [self._read(fields, header) for fields, header in zip(data, headers, strict=True)]
+        messages = [_message(fields, header) for fields, header in zip(data, headers, strict=True)]
+        return self.explainer.crew.each(self.explainer.read, messages)
 
     def inference(self, queries: Sequence[Query | RequestError]) -> Run:
         """Run all pictures forward together, gradients enabled on the input where a request wants saliency."""
@@ -65,25 +76,11 @@ class SaliencyHandler:
 
     def postprocess(self, run: Run) -> list[Response]:
         """Run backprop for the predicted or requested classes, and encode predictions and saliency."""
-        return [self._encoded(outcome) for outcome in run.finish()]
+        return self.explainer.crew.each(self._encoded, run.finish())
 
     def describe_handle(self) -> dict[str, object]:
         """Return what this model can explain."""
         return describe(self.explainer.classifier)
-
-    def _read(self, fields: Mapping[str, object], headers: Mapping[str, object]) -> Query | RequestError:
-        """Return a request's query, or what it is told instead."""
-        message = Message(
-            fields,
-            content_type=_header(headers, "content-type"),
-            accept=_header(headers, "accept"),
-            path_options=str(headers.get("url_path", "")),
-            explain=headers.get("explain") == "True",
-        )
-        try:
-            return read_query(message, self.explainer.classifier)
-        except Exception as error:
-            return refused(error, "the reading")
 
     def _encoded(self, outcome: Outcome | RequestError) -> Response:
         """Return an outcome as bytes."""
@@ -96,6 +93,17 @@ class SaliencyHandler:
             return json_response(classes_body([(display(p.index), p.probability) for p in outcome]))
         except Exception as error:
             return error_response(refused(error, "the encoding"))
+
+
+def _message(fields: Mapping[str, object], headers: Mapping[str, object]) -> Message:
+    """Return a request as the engine reads it."""
+    return Message(
+        fields,
+        content_type=_header(headers, "content-type"),
+        accept=_header(headers, "accept"),
+        path_options=str(headers.get("url_path", "")),
+        explain=headers.get("explain") == "True",
+    )
 
 
 def _describes(headers: Mapping[str, object]) -> bool:

@@ -1,25 +1,26 @@
-"""What a served explanation costs over the barest PyTorch loop, and what TorchServe's own handler takes beside it.
+"""What saliency costs: served, over a bare PyTorch loop, TorchServe's own handler, Captum and pytorch-grad-cam.
 
-Ratios come first, each taken within one round of neighbouring runs whose order changes from round to round.
+Runs alternate in an order that changes from round to round; ratios are taken round by round and come first, each
+with the bound that it is held to.
 
-python scripts/benchmark.py --arch resnet50 --picture owl.jpg --rounds 15
+    python scripts/benchmark.py --networks resnet50,squeezenet1_1 --sections latency --rounds 15
+    python scripts/benchmark.py --device cuda --sections captum,memory --out build/bench
+
+Exit status: 0 measured, 1 something failed on the way, 2 a network, method, device or picture is not there.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
-import json
 import os
 import platform
-import random
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
+from http.client import HTTPException
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,196 +31,185 @@ from scripts.settings import SPINS
 os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # before torch reads it: the bare loop has the server's own settings
 
 import torch
+from PIL import Image
 
-from saliency.explainer import Explainer
-from saliency.image import decode
-from saliency.request import Message, Query, read_query
-from saliency.response import encode
-from scripts.leaves.draw import draw
-from scripts.server import TorchServe
+from saliency.labels import near_matches
+from saliency.memory import keep_freed_memory
+from saliency.precision import use_whole_float32
+from scripts.bench.figures import Figure
+from scripts.bench.networks import NETWORKS
+from scripts.bench.plan import Plan
+from scripts.bench.plot import draw as draw_figures
+from scripts.bench.report import Settings, as_json, markdown
+from scripts.bench.rivals import MODULES, RIVALS
+from scripts.bench.sections import IN_PROCESS, SECTIONS, measure
+from scripts.leaves.draw import draw as draw_leaf
 
-Seconds = dict[str, list[float]]
-RATIOS = {
-    "engine, decoding and encoding included / bare loop + decoding": ("engine", "bare loop + decoding"),
-    "served explanation / bare loop + decoding": ("served explanation", "bare loop + decoding"),
-    "served explanation / served prediction": ("served explanation", "served prediction"),
-    "served prediction / default handler's prediction": ("served prediction", "default prediction"),
-    "default handler's explanation / served explanation": ("default explanation", "served explanation"),
-    "default handler's explanation (IG-15) / the same served": ("default explanation", "served IG-15"),
-}
-# the model file that TorchServe's own handler wants: exactly one class, without arguments
-DEFAULT_MODEL = """
-import torch
-import torchvision
-
-
-class Network(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.inner = torchvision.models.get_model({arch!r}, weights=None)
-
-    def forward(self, x):
-        return self.inner(x)
-"""
-
-
-def bare_loop(explainer: Explainer, data: bytes) -> Callable[[], None]:
-    """Return the least that PyTorch can do for a prediction and its input gradient, decoding before it."""
-    model = explainer.classifier
-
-    def run() -> None:
-        picture = decode(data, model.input, model.limits.max_pixels)
-        x = picture.tensor[None].to(model.device).contiguous(memory_format=model.memory_format).requires_grad_()
-        logits = model.network(x)
-        torch.autograd.grad(logits[0, logits[0].argmax()], x)[0].cpu()
-
-    return run
-
-
-def engine(explainer: Explainer, data: bytes) -> Callable[[], None]:
-    """Return a whole explanation in this process: read, decode, explain, encode."""
-
-    def run() -> None:
-        query: Query = read_query(Message({"data": data}, explain=True), explainer.classifier)
-        (outcome,) = explainer.begin([query]).forward().finish()
-        encode(outcome, explainer.classifier.limits.max_response_bytes)  # type: ignore[arg-type]
-
-    return run
-
-
-def served(server: TorchServe, route: str, data: bytes, tail: str = "") -> Callable[[], None]:
-    """Return one request over HTTP, which must succeed."""
-
-    def run() -> None:
-        reply = server.request("POST", f"/{route}{tail}", data)
-        if reply.status != 200:
-            raise RuntimeError(f"{route} was answered with {reply.status}: {reply.body[:300]!r}")
-
-    return run
-
-
-def measured(runs: Mapping[str, Callable[[], None]], rounds: int) -> Seconds:
-    """Return the seconds of each run in each round; the order changes from round to round."""
-    order = list(runs)
-    seconds: Seconds = {name: [] for name in runs}
-    shuffler = random.Random(0)
-    for number in range(rounds + 2):
-        shuffler.shuffle(order)
-        for name in order:
-            began = time.perf_counter()
-            runs[name]()
-            if number >= 2:  # the first two rounds warm up
-                seconds[name].append(time.perf_counter() - began)
-    return seconds
-
-
-def summary(values: list[float]) -> str:
-    """Return the median and the quartiles."""
-    low, middle, high = statistics.quantiles(values, n=4)
-    return f"{middle:8.3f}   [{low:.3f}, {high:.3f}]"
-
-
-def archive(arch: str, weights: str, store: Path) -> Path:
-    """Return the archive of a network, written by scripts/archive.py."""
-    flags = ["--model-name", "model", "--arch", arch, "--weights", weights, "--export-path", str(store)]
-    subprocess.run([sys.executable, ROOT / "scripts" / "archive.py", *flags], check=True)
-    return store / "model.mar"
-
-
-def default_archive(arch: str, ours: Path, store: Path) -> None:
-    """Archive the same network with the same weights for TorchServe's `image_classifier` handler."""
-    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(ours) as packed:
-        packed.extractall(folder)
-        serialized = json.loads(Path(folder, "MAR-INF", "MANIFEST.json").read_text())["model"]["serializedFile"]
-        state = torch.load(Path(folder, serialized), weights_only=True)
-        weights, model_file = Path(folder, "default.pt"), Path(folder, "network.py")
-        torch.save({f"inner.{name}": value for name, value in state.items()}, weights)
-        model_file.write_text(DEFAULT_MODEL.format(arch=arch))
-        flags = ["--model-name", "default", "--version", "1.0", "--handler", "image_classifier"]
-        flags += ["--serialized-file", str(weights), "--model-file", str(model_file), "--export-path", str(store)]
-        flags += ["--extra-files", str(Path(folder, "index_to_name.json"))]
-        archiver = [sys.executable, "-m", "model_archiver.model_packaging"]
-        subprocess.run([*archiver, *flags], check=True, env={**os.environ, "TMPDIR": folder})
-
-
-def picture(path: Path | None) -> bytes:
-    """Return the bytes of a picture, of a drawn leaf where none is named."""
-    if path:
-        return path.read_bytes()
-    buffer = io.BytesIO()
-    draw(0, ["rust"]).image.resize((640, 480)).save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
-
-
-def settings(args: argparse.Namespace) -> dict[str, object]:
-    """Return what the figures depend on."""
-    return {
-        "arch": args.arch,
-        "weights": args.weights,
-        "rounds": args.rounds,
-        "threads": torch.get_num_threads(),
-        "spins": os.environ["GOMP_SPINCOUNT"],
-        "cores": os.cpu_count(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "device": "cpu",
-    }
-
-
-def compare(args: argparse.Namespace) -> dict[str, object]:
-    """Return settings, ratios and milliseconds of one run."""
-    data = picture(args.picture)
-    with tempfile.TemporaryDirectory() as store:
-        ours = archive(args.arch, args.weights, Path(store))
-        explainer = Explainer.load(ours)
-        default_archive(args.arch, ours, Path(store))
-        with TorchServe(Path(store)) as server:
-            runs = {
-                "bare loop + decoding": bare_loop(explainer, data),
-                "engine": engine(explainer, data),
-                "served explanation": served(server, "explanations/model", data),
-                "served prediction": served(server, "predictions/model", data),
-                "served IG-15": served(server, "explanations/model", data, "/1.0/method=integrated_gradients&steps=15"),
-                "default prediction": served(server, "predictions/default", data),
-                "default explanation": served(server, "explanations/default", data),
-            }
-            size = len(server.request("POST", "/explanations/model", data).body)
-            seconds = measured(runs, args.rounds)
-    ratios = {name: [x / y for x, y in zip(seconds[a], seconds[b], strict=True)] for name, (a, b) in RATIOS.items()}
-    return {"settings": settings(args), "ratios": ratios, "seconds": seconds, "answer_bytes": size}
-
-
-def report(result: Mapping[str, object]) -> None:
-    """Print ratios, then milliseconds: median [quartiles]."""
-    print(", ".join(f"{k} {v}" for k, v in dict(result["settings"]).items()))  # type: ignore[call-overload]
-    for name, values in dict(result["ratios"]).items():  # type: ignore[call-overload]
-        print(f"{summary(values)}   {name}")
-    for name, values in dict(result["seconds"]).items():  # type: ignore[call-overload]
-        print(f"{summary([1000 * v for v in values])}   ms {name}")
-    print(f"{result['answer_bytes']} bytes in the default answer")
+PHOTO = ROOT.parent / "shared" / "data" / "photos" / "great_grey_owl.jpg"
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run the comparison of the command line; return the exit status, 2 for a network or picture that is not there."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--arch", default="resnet50")
-    parser.add_argument("--weights", default="none")
-    parser.add_argument("--picture", type=Path)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    """Measure what the command line asks for, and print and write it; return the exit status."""
+    parser = _parser()
     args = parser.parse_args(words)
-    if args.rounds < 2:
-        parser.error("--rounds must be 2 or more: a spread is printed")
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        plan = _plan(parser, args, Path(scratch))
+        settings = _settings(plan)
+        keep_freed_memory()  # as the served handler does, and so is this
+        use_whole_float32()
+        failure = _measured(plan, figures)
+    settings["load after"] = _load()
+    _write(args, settings, figures)
+    if failure:
+        print(f"benchmark.py: {failure}", file=sys.stderr)
+    return 1 if failure else 0
+
+
+def _measured(plan: Plan, figures: list[Figure]) -> Exception | None:
+    """Add to `figures` as they are measured; return what broke it off, None if nothing did."""
+    try:
+        figures.extend(measure(plan, _teller()))
+    except (RuntimeError, ValueError, LookupError, OSError, subprocess.SubprocessError, HTTPException) as error:
+        return error
+    return None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", type=_names(NETWORKS, "network"), default=tuple(NETWORKS), metavar="NAMES")
+    parser.add_argument("--sections", type=_names(SECTIONS, "section"), metavar="NAMES", help=", ".join(SECTIONS))
+    parser.add_argument("--methods", type=_names(RIVALS, "method"), metavar="NAMES", help=", ".join(RIVALS))
+    parser.add_argument("--batch-sizes", type=_sizes, default=(1, 4, 8, 16), metavar="SIZES", help="1,4,8,16")
+    parser.add_argument("--rounds", type=_rounds, default=15, help="of single requests: 15")
+    parser.add_argument("--long-rounds", type=_rounds, default=5, help="of saturation and the libraries: 5")
+    parser.add_argument("--device", type=_device, default=torch.device("cpu"), help="cpu or cuda (no server)")
+    parser.add_argument("--picture", type=Path, help="by default an owl from ../shared/data, else a drawn leaf")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="for benchmark.md, benchmark.json and benchmark.png")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="figures, with the values of every round")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="PNG of the stages and the judged ratios")
+    return parser
+
+
+def _plan(parser: argparse.ArgumentParser, args: argparse.Namespace, scratch: Path) -> Plan:
+    """Return the plan; the parser's exit 2 where something asked for is not there."""
+    on_cuda = args.device.type == "cuda"
+    sections = args.sections or (IN_PROCESS if on_cuda else tuple(SECTIONS))
+    if lost := [name for name in sections if on_cuda and name not in IN_PROCESS]:
+        parser.error(f"section '{lost[0]}' asks a server, and a CUDA device is measured without one")
     if args.picture and not args.picture.is_file():
         parser.error(f"there is no picture '{args.picture}'")
+    if {"captum", "memory"} & set(sections):
+        libraries = {rival.library for name in args.methods or RIVALS for rival in RIVALS[name]}
+        for library in sorted(name for name in libraries if find_spec(MODULES[name]) is None):
+            parser.error(f"{library} is not installed, and the sections captum and memory compare with it")
+    picture = args.picture or (PHOTO if PHOTO.is_file() else _drawn(scratch))
+    return Plan(
+        networks=args.networks,
+        sections=sections,
+        methods=args.methods,
+        batch_sizes=args.batch_sizes,
+        rounds=args.rounds,
+        long_rounds=args.long_rounds,
+        device=args.device,
+        picture=picture,
+    )
+
+
+def _names(known: Iterable[str], what: str) -> Callable[[str], tuple[str, ...]]:
+    """Return the reader of a list of names, which refuses one that is not known."""
+
+    def read(text: str) -> tuple[str, ...]:
+        names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+        for name in names:
+            if name not in tuple(known):
+                near = near_matches(name, list(known)) or list(known)
+                raise argparse.ArgumentTypeError(f"there is no {what} '{name}': {', '.join(near)}")
+        return names
+
+    return read
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    sizes = tuple(sorted({int(part) for part in text.split(",")}))
+    if sizes[0] < 1:
+        raise argparse.ArgumentTypeError(f"a batch of {sizes[0]} is none")
+    return sizes
+
+
+def _rounds(text: str) -> int:
+    rounds = int(text)
+    if rounds < 2:
+        raise argparse.ArgumentTypeError("2 or more: a spread is printed")
+    return rounds
+
+
+def _device(text: str) -> torch.device:
     try:
-        result = compare(args)
-    except subprocess.CalledProcessError as error:  # the archiver has said what is wrong
-        return error.returncode
-    report(result)
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=1))
-    return 0
+        device = torch.device(text)
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        said = str(error).splitlines()[0]
+        raise argparse.ArgumentTypeError(f"there is no device '{text}' here: {said}") from error
+    if device.type not in ("cpu", "cuda"):
+        raise argparse.ArgumentTypeError(f"'{text}' is neither cpu nor cuda")
+    return device
+
+
+def _drawn(folder: Path) -> Path:
+    """Return the JPEG of a drawn leaf."""
+    path = folder / "leaf.jpg"
+    draw_leaf(0, ["rust"]).image.resize((640, 480)).save(path, quality=90)
+    return path
+
+
+def _settings(plan: Plan) -> dict[str, object]:
+    """Return what the figures depend on."""
+    with Image.open(plan.picture) as image:
+        picture = f"{plan.picture.name}, {image.width} × {image.height}, {plan.picture.stat().st_size:,} bytes"
+    gpu = torch.cuda.get_device_name(plan.device) if plan.device.type == "cuda" else ""
+    return {
+        "networks": ", ".join(f"{n} ({'random' if NETWORKS[n].weights == 'none' else 'real'})" for n in plan.networks),
+        "picture": picture,
+        "device": f"{plan.device} {gpu}".strip(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "GOMP_SPINCOUNT": os.environ["GOMP_SPINCOUNT"],
+        "rounds": f"{plan.rounds}, of saturation and the libraries {plan.long_rounds}",
+        "torch": torch.__version__,
+        "Python": platform.python_version(),
+        "load before": _load(),
+    }
+
+
+def _load() -> str:
+    """Return how many processes wanted the cores over the last minute."""
+    return f"{os.getloadavg()[0]:.1f}"
+
+
+def _teller() -> Callable[[str], None]:
+    """Return what says on stderr what is under way, and since when."""
+    began = time.monotonic()
+    return lambda said: print(f"[{time.monotonic() - began:6.0f} s] {said}", file=sys.stderr, flush=True)
+
+
+def _write(args: argparse.Namespace, settings: Settings, figures: list[Figure]) -> None:
+    """Print the report, and write what was asked for."""
+    text = markdown(settings, figures)
+    print(text)
+    out: Path | None = args.out
+    files = {
+        out and out / "benchmark.md": text,
+        out and out / "benchmark.json": as_json(settings, figures),
+        args.json: as_json(settings, figures),
+    }
+    for path, content in files.items():
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+    for path in filter(None, (out and out / "benchmark.png", args.plot)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw_figures(figures, f"{settings['picture']}; {settings['device']}, {settings['threads']} threads", path)
 
 
 if __name__ == "__main__":

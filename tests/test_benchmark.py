@@ -1,40 +1,81 @@
-"""The benchmark: rounds that alternate, ratios of neighbouring runs, and a refusal of what is not there."""
+"""The benchmark's command line: what is not there is refused with 2, and a small run writes what it measured."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
 
-from scripts.benchmark import RATIOS, main, measured, picture, summary
-
-
-def test_every_run_is_in_every_round_and_the_order_changes() -> None:
-    calls: list[str] = []
-    names = ("a", "b", "c")
-    seconds = measured({name: lambda name=name: calls.append(name) for name in names}, rounds=9)  # type: ignore[misc]
-    rounds = [calls[i : i + 3] for i in range(0, len(calls), 3)]
-    assert all(sorted(each) == sorted(names) for each in rounds)
-    assert len({tuple(each) for each in rounds}) > 2
-    assert {name: len(values) for name, values in seconds.items()} == dict.fromkeys(names, 9)
+from scripts.bench import figures as named
+from scripts.benchmark import main
 
 
-def test_the_median_and_quartiles_are_printed() -> None:
-    assert summary([1.0, 2.0, 3.0]).split() == ["2.000", "[1.000,", "3.000]"]
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--networks", "resnet50,resnet51"], "there is no network 'resnet51'"),
+        (["--methods", "gradcam"], "grad_cam"),
+        (["--sections", "speed"], "there is no section 'speed'"),
+        (["--device", "abacus"], "there is no device 'abacus'"),
+        (["--picture", "none.jpg"], "there is no picture 'none.jpg'"),
+        (["--rounds", "1"], "a spread is printed"),
+        (["--long-rounds", "many"], "invalid"),
+        (["--batch-sizes", "0,4"], "a batch of 0"),
+    ],
+)
+def test_what_is_not_there_exits_with_2(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refusal:
+        main(words)
+    assert refusal.value.code == 2
+    assert said in capsys.readouterr().err
 
 
-def test_the_ratios_are_of_runs_that_are_measured() -> None:
-    runs = {name for pair in RATIOS.values() for name in pair}
-    assert {"bare loop + decoding", "served explanation", "default explanation"} <= runs
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_a_cuda_device_that_is_not_there_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refusal:
+        main(["--device", "cuda"])
+    assert refusal.value.code == 2
+    assert "there is no device 'cuda' here" in capsys.readouterr().err
 
 
-def test_a_picture_is_drawn_where_none_is_named() -> None:
-    assert picture(None)[:2] == b"\xff\xd8"
+def test_a_library_that_is_not_installed_exits_with_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("scripts.benchmark.find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as refusal:
+        main(["--sections", "captum", "--methods", "gradient"])
+    assert refusal.value.code == 2
+    assert "Captum is not installed" in capsys.readouterr().err
 
 
-def test_what_is_not_there_exits_with_2(tmp_path: Path) -> None:
-    assert main(["--arch", "resnet51"]) == 2
-    for words in (["--picture", str(tmp_path / "none.jpg")], ["--rounds", "1"]):
-        with pytest.raises(SystemExit) as refusal:
-            main(words)
-        assert refusal.value.code == 2
+def test_what_was_measured_before_a_failure_is_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measure(plan: object, say: object) -> object:
+        yield named.Figure("latency", "resnet50", named.EXPLANATION, "ratio", (1.0, 1.2))
+        raise RuntimeError("the server is gone")
+
+    monkeypatch.setattr("scripts.benchmark.measure", measure)
+    assert main(["--json", str(tmp_path / "found.json")]) == 1
+    assert "the server is gone" in capsys.readouterr().err
+    (figure,) = json.loads((tmp_path / "found.json").read_text())["figures"]
+    assert figure["reached"] is False
+
+
+@pytest.mark.server
+def test_a_small_run_measures_a_real_server(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scripts.bench.networks.WEIGHTS", tmp_path)  # random weights, wherever the test runs
+    words = ["--networks", "squeezenet1_1", "--sections", "latency", "--batch-sizes", "1", "--rounds", "2"]
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    said = json.loads((tmp_path / "benchmark.json").read_text())
+    found = {figure["name"]: figure for figure in said["figures"]}
+    assert found[named.EXPLANATION]["bound"] == "≤ 1.2"
+    assert len(found[named.TARGETS]["values"]) == 2
+    sizes = {figure["name"]: figure["median"] for figure in said["figures"] if figure["unit"] == "bytes"}
+    assert 1000 < sizes[named.ANSWER] < sizes["default handler's explanation"]
+    assert (tmp_path / "benchmark.png").stat().st_size > 10_000
+    assert capsys.readouterr().out.strip() == (tmp_path / "benchmark.md").read_text().strip()

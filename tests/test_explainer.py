@@ -21,7 +21,7 @@ from saliency.jobs import Outcome
 from saliency.memory import row_bytes
 from saliency.request import Message, Query, read_query
 from saliency.unpacked import Limits
-from tests.networks import SIZE, Modules, classifier, inputs, made
+from tests.networks import SIZE, Modules, classifier, made
 
 
 def picture(seed: int, size: tuple[int, int] = (24, 40)) -> bytes:
@@ -176,13 +176,11 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
 
 def test_rows_beside_one_another_do_not_change_a_map() -> None:
     explainer = Explainer(classifier(made(Modules)))
-    x = inputs(1)
     query = read(explainer, 0, {"target": 1, "reduce": "none"})
     assert isinstance(query, Query)
-    moved = dataclasses.replace(query, picture=dataclasses.replace(query.picture, tensor=x[0]))
-    leaf = x.clone().requires_grad_()
+    leaf = query.picture.tensor[None].clone().requires_grad_()
     expected = torch.autograd.grad(explainer.classifier.network(leaf)[0, 1], leaf)[0][0]
-    (outcome,) = explained(explainer, [moved])
+    (outcome,) = explained(explainer, [query])
     np.testing.assert_allclose(cast(Explanation, outcome).maps[0].saliency, expected.numpy(), rtol=1e-5, atol=1e-9)
 
 
@@ -204,3 +202,31 @@ def test_what_befalls_a_job_is_its_own(monkeypatch: pytest.MonkeyPatch, failure:
 def test_a_default_layer_that_is_not_there_is_refused_when_it_is_loaded() -> None:
     with pytest.raises(ModelError, match="nope"):
         Explainer(classifier(made(Modules), layer="nope"))
+
+
+def test_warming_up_explains_and_a_network_that_takes_no_picture_is_only_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    explainer = Explainer(classifier(made(Modules)))
+    explainer.warm_up(3)
+    assert not caplog.records
+    two = dataclasses.replace(explainer.classifier.input, mean=(0.5, 0.5), std=(0.5, 0.5))
+    explainer.classifier = dataclasses.replace(explainer.classifier, input=two)
+    explainer.warm_up(1)
+    assert "2 channels" in caplog.text
+
+
+@pytest.mark.parametrize(("failure", "status"), [(torch.OutOfMemoryError("out of memory"), 507), (OSError("/x"), 500)])
+def test_pictures_that_do_not_reach_the_device_are_refused(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception, status: int
+) -> None:
+    explainer = Explainer(classifier(made(Modules)))
+
+    def failing(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr("saliency.explainer.network_inputs", failing)
+    early = RequestError(400, "X", "early")
+    first, second = explained(explainer, [read(explainer, 1, {}), early])
+    assert isinstance(first, RequestError)
+    assert (first.status, second) == (status, early)

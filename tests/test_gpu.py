@@ -12,6 +12,7 @@ from saliency.explainer import Explainer
 from saliency.explanation import Explanation
 from saliency.methods import METHODS
 from saliency.request import Message, Query, read_query
+from saliency.schema import kinds
 from tests.networks import Modules, classifier, made
 from tests.test_explainer import picture
 
@@ -21,13 +22,18 @@ pytestmark = [
 ]
 
 
+def noiseless(method: str) -> dict[str, object]:
+    """Return what keeps a method from drawing noise, which each kind of device draws in its own way."""
+    return {"noise": 0} if "noise" in kinds(METHODS[method].parameters) else {}
+
+
 def maps(device: str) -> list[np.ndarray]:
     """Return every method's map of a batch that holds one request of each."""
     model = replace(classifier(made(Modules)), device=torch.device(device))
     explainer = Explainer(replace(model, network=model.network.to(device)))
     queries: list[Query] = [
-        read_query(Message({"data": picture(i), "method": method, "reduce": "sum"}, explain=True), model)
-        for i, method in enumerate(METHODS)
+        read_query(Message(fields | {"data": picture(i)}, explain=True), model)
+        for i, fields in enumerate({"method": m, "reduce": "sum", **noiseless(m)} for m in METHODS)
     ]
     outcomes = explainer.begin(list(queries)).forward().finish()
     assert all(isinstance(outcome, Explanation) for outcome in outcomes)

@@ -124,7 +124,7 @@ def test_a_defect_is_500_without_a_trace_and_harms_no_neighbour(
             raise ZeroDivisionError("/secret/path")
         return read(message, model)
 
-    monkeypatch.setattr("saliency_handler.read_query", failing)
+    monkeypatch.setattr("saliency.explainer.read_query", failing)
     bodies, context = ask(handler, (EXPLAIN, {"data": picture(1), "target": b"1"}), (EXPLAIN, {"data": picture(1)}))
     assert context.statuses == [500, 200]
     assert b"secret" not in bodies[0]

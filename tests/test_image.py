@@ -119,8 +119,8 @@ def test_tensors_are_torchvisions(channels: int) -> None:
 
 
 def test_tensors_are_channels_last() -> None:
-    tensor = normalise(np.zeros((8, 9, 3), np.uint8), InputSpec())
-    assert tensor[None].is_contiguous(memory_format=torch.channels_last)
+    tensor = normalise(torch.zeros(2, 8, 9, 3, dtype=torch.uint8), InputSpec(size=(8, 9)))
+    assert tensor.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("name", ["great_grey_owl.jpg", "peacock.jpg", "dog_and_cat.png", "grace_hopper.bmp"])

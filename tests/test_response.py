@@ -22,7 +22,7 @@ from PIL import Image
 from saliency.body import explanation_body
 from saliency.errors import RequestError, bad_option
 from saliency.explanation import Explanation, Prediction, TargetMap, View
-from saliency.image import Picture, project
+from saliency.image import InputSpec, Picture, project
 from saliency.render import KINDS, beside, draw
 from saliency.response import (
     HEADER_BYTES,
@@ -45,7 +45,7 @@ def _picture(size: int = 16, channels: int = 3) -> Picture:
     random = np.random.default_rng(0)
     original = Image.fromarray(random.integers(60, 200, (24, 32, 3), dtype=np.uint8))
     pixels = random.integers(60, 200, (size, size, channels), dtype=np.uint8)
-    return Picture(original, pixels, CROP, torch.zeros(channels, size, size))
+    return Picture(original, pixels, CROP, InputSpec(size=(size, size)))
 
 
 def _explained(*maps: NDArray[np.float32], view: View | None = None, form: str = "json", **other: Any) -> Explanation:

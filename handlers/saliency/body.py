@@ -134,8 +134,10 @@ def _pictures(one: TargetMap, explanation: Explanation) -> dict[str, Body]:
 def _quantised(saliency: NDArray[np.float32]) -> Body:
     """Return a map in 256 steps between its extremes, as a PNG."""
     low, high = value_range(saliency)
-    level = (saliency.astype(np.float64) - low) / ((high - low) or 1.0)
-    pixels = np.rint(level * 255).astype(np.uint8).reshape(-1, saliency.shape[-1])
+    width = (high - low) or 1.0
+    level = saliency if 1e-30 < width < 1e30 else saliency.astype(np.float64)  # beyond, float32 ends in 0 or infinity
+    level = (level - level.dtype.type(low)) * level.dtype.type(255 / width)
+    pixels = np.rint(level, out=level).astype(np.uint8).reshape(-1, saliency.shape[-1])
     said: Body = {"encoding": "png", "dtype": "uint8", "shape": list(saliency.shape), "min": low, "max": high}
     return said | {"data": _base64(to_png(pixels))}
 

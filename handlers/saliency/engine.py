@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from saliency.errors import RequestError
@@ -22,11 +24,11 @@ from saliency.rules import RowRules, Rule
 
 @dataclass(frozen=True)
 class _Settled:
-    """A piece's classes, its scores [T, n] and its cotangents [T, n, K] in float64."""
+    """A piece's classes, its scores [T, n] and its cotangents [T, n, K]."""
 
     pairs: tuple[Pairs, ...]
-    scores: Tensor
-    cotangents: Tensor
+    scores: NDArray[np.float64]
+    cotangents: NDArray[np.float64]
 
 
 class Pass:
@@ -96,7 +98,7 @@ class Pass:
     def _settle(piece: Rows, logits: Tensor) -> _Settled | RequestError:
         """Return the classes, scores and cotangents of a piece's rows."""
         if piece.objective is None:
-            return _Settled(((),) * len(logits), torch.zeros(0, len(logits)), torch.zeros(0, *logits.shape))
+            return _Settled(((),) * len(logits), np.zeros((0, len(logits))), np.zeros((0, *logits.shape)))
         try:
             pairs = tuple(piece.objective.settled(row) for row in logits)
         except RequestError as error:
@@ -105,8 +107,8 @@ class Pass:
             [evaluate(row, pair, piece.objective.score) for row, pair in zip(logits, t, strict=True)]
             for t in zip(*pairs, strict=True)
         ]
-        scores = torch.tensor([[value for value, _ in rows] for rows in scored], dtype=torch.float64)
-        return _Settled(pairs, scores, torch.stack([torch.stack([c for _, c in rows]) for rows in scored]))
+        scores = np.array([[value for value, _ in rows] for rows in scored])
+        return _Settled(pairs, scores, np.array([[slope for _, slope in rows] for rows in scored]))
 
     def _gradients(self, settled: list[_Settled | RequestError]) -> dict[str | None, Tensor]:
         """Return gradients [T, N, …] of all rows with respect to the input (None) and to each layer."""
@@ -120,20 +122,20 @@ class Pass:
 
     def _round(self, settled: list[_Settled | RequestError], t: int, wanted: list[Tensor], keep: bool) -> list[Tensor]:
         """Return the gradients of every row's target number t."""
-        cotangent = torch.zeros_like(self.outputs, dtype=torch.float64, device="cpu")
+        cotangent = np.zeros(self.outputs.shape)
         for piece, (start, s) in zip(self.pieces, self._starts(settled), strict=True):
             if isinstance(s, _Settled) and t < len(s.cotangents):
                 cotangent[start : start + len(piece.inputs)] = s.cotangents[t]
         # a cotangent of 1e-8 would sink in half precision on its way back, so it travels at full height
-        scale = cotangent.abs().amax(1, keepdim=True) / self.classifier.precision.loss_scale
-        travelling = (cotangent / scale.where(scale > 0, 1)).to(self.outputs)
+        scale = np.abs(cotangent).max(1) / self.classifier.precision.loss_scale
+        travelling = torch.from_numpy(cotangent / np.where(scale > 0, scale, 1)[:, None]).to(self.outputs)
         grads = torch.autograd.grad(
             self.outputs, wanted, travelling, retain_graph=keep, allow_unused=True, materialize_grads=True
         )
-        scale = scale.flatten().to(torch.float32).to(self.outputs.device)
-        if bool((scale == 1).all()):
+        if ((scale == 1) | (scale == 0)).all():
             return [widened(grad) for grad in grads]
-        return [widened(grad) * scale.view(-1, *[1] * (grad.dim() - 1)) for grad in grads]
+        heights = torch.from_numpy(scale.astype(np.float32)).to(self.outputs.device)
+        return [widened(grad) * heights.view(-1, *[1] * (grad.dim() - 1)) for grad in grads]
 
     def _answer(
         self, index: int, start: int, settled: _Settled | RequestError, gradients: dict[str | None, Tensor]
@@ -144,7 +146,7 @@ class Pass:
         piece = self.pieces[index]
         assert self.logits is not None
         rows = slice(start, start + len(piece.inputs))
-        answer = Answer(self.logits[rows], settled.pairs, settled.scores)
+        answer = Answer(self.logits[rows], settled.pairs, torch.from_numpy(settled.scores))
         if not piece.differentiated:
             return answer
         gradient = gradients[piece.layer][: len(settled.scores), rows]

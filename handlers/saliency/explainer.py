@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import cast
 
 import torch
+from PIL import Image
 
+from saliency.crew import Crew
 from saliency.errors import ModelError, RequestError, refused
 from saliency.explanation import Explanation
+from saliency.inputs import network_inputs
 from saliency.jobs import Job, Outcome, job
 from saliency.memory import capacity
 from saliency.model import Classifier, load_classifier
@@ -19,6 +24,8 @@ from saliency.options import read_defaults
 from saliency.pool import Pool
 from saliency.request import Message, Query, read_query
 from saliency.rows import Answer, Rows
+
+logger = logging.getLogger(__name__)
 
 
 class Run:
@@ -29,10 +36,19 @@ class Run:
         self._outcomes: list[Outcome | RequestError | None] = [
             q if isinstance(q, RequestError) else None for q in queries
         ]
-        self._jobs: dict[int, Job] = {
-            i: job(q, explainer.classifier) for i, q in enumerate(queries) if isinstance(q, Query)
-        }
+        self._jobs: dict[int, Job] = {}
         self._pool: Pool | None = None
+        self._begin({i: q for i, q in enumerate(queries) if isinstance(q, Query)})
+
+    def _begin(self, queries: Mapping[int, Query]) -> None:
+        """Bring the pictures to the network's device, and make ready what their jobs ask for first."""
+        classifier = self._explainer.classifier
+        try:
+            inputs = network_inputs([query.picture for query in queries.values()], classifier.device)
+        except Exception as error:
+            self._outcomes = [outcome or refused(error, "the transfer") for outcome in self._outcomes]
+            return
+        self._jobs = {i: job(q, x, classifier) for (i, q), x in zip(queries.items(), inputs, strict=True)}
         self._wave({i: self._advance(i, None) for i in self._jobs})
 
     def _wave(self, asked: Mapping[int, Rows | None]) -> None:
@@ -83,6 +99,7 @@ class Explainer:
             raise ModelError(f"a default of the archive is wrong: there is no layer '{layer}' with spatial extent")
         self.classifier = classifier
         self.capacity = capacity(classifier)
+        self.crew = Crew(torch.get_num_threads())
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> Explainer:
@@ -101,6 +118,23 @@ class Explainer:
         if isinstance(outcome, RequestError):
             raise outcome
         return cast(Explanation, outcome)
+
+    def warm_up(self, rows: int) -> None:
+        """Explain a picture, and `rows` of them together, so that no request pays for what happens once."""
+        file = BytesIO()
+        Image.effect_noise((64, 64), 64).convert("RGB").save(file, "JPEG")
+        for count in {1, max(1, rows)}:
+            queries = self.crew.each(self.read, [Message({"data": file.getvalue()}, explain=True)] * count)
+            for outcome in self.begin(queries).finish():
+                if isinstance(outcome, RequestError):
+                    logger.warning("a picture of noise could not be explained: %s", outcome.message)
+
+    def read(self, message: Message) -> Query | RequestError:
+        """Return a message's query with its picture decoded, or its refusal."""
+        try:
+            return read_query(message, self.classifier)
+        except Exception as error:
+            return refused(error, "the reading")
 
     def begin(self, queries: Sequence[Query | RequestError]) -> Run:
         """Return the run of a batch, not yet forward."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from saliency.decoding import read
 from saliency.errors import RequestError
@@ -64,6 +66,12 @@ class InputSpec:
         """Return how many channels the input has."""
         return len(self.mean)
 
+    @cached_property
+    def line(self) -> tuple[Tensor, Tensor]:
+        """Return 255 x mean and 255 x std of a line of pixels, float32 [W * C] each."""
+        mean, std = (torch.tensor([255 * v for v in values]).repeat(self.size[1]) for values in (self.mean, self.std))
+        return mean, std
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -71,14 +79,18 @@ class Picture:
 
     `original` is upright (EXIF orientation applied), in L, RGB or RGBA as the network has 1, 3 or 4 channels;
     `pixels` is the crop that the network sees, uint8 [H, W, channels]; `crop` is left, top, right, bottom in
-    pixels of `original`, beyond its edges where the input is padded; `tensor` is float32 [channels, H, W],
-    normalised.
+    pixels of `original`, beyond its edges where the input is padded.
     """
 
     original: Image.Image
     pixels: NDArray[np.uint8]
     crop: Box
-    tensor: torch.Tensor
+    spec: InputSpec
+
+    @cached_property
+    def tensor(self) -> Tensor:
+        """Return the network's input on the CPU: float32 [channels, H, W], normalised."""
+        return normalise(torch.from_numpy(self.pixels)[None], self.spec)[0]
 
 
 def decode(data: bytes, spec: InputSpec, max_pixels: int) -> Picture:
@@ -106,15 +118,15 @@ def prepare(image: Image.Image, spec: InputSpec) -> Picture:
     down = centred(original.height, scaled[1], spec.size[0])
     pixels = _cut(original, across, down, spec)
     crop = (across.at(0), down.at(0), across.at(across.crop), down.at(down.crop))
-    return Picture(original, pixels, crop, normalise(pixels, spec))
+    return Picture(original, pixels, crop, spec)
 
 
-def normalise(pixels: NDArray[np.uint8], spec: InputSpec) -> torch.Tensor:
-    """Return pixels [H, W, C] as float32 [C, H, W], (pixel / 255 - mean) / std; channels last in memory."""
-    height, width, channels = pixels.shape
-    mean, std = (torch.tensor([255 * v for v in values]).repeat(width) for values in (spec.mean, spec.std))
-    rows = torch.from_numpy(pixels).reshape(height, -1).sub(mean).div_(std)  # long rows are what vectorises
-    return rows.view(height, width, channels).permute(2, 0, 1)
+def normalise(pixels: Tensor, spec: InputSpec) -> Tensor:
+    """Return pixels uint8 [n, H, W, C] as float32 [n, C, H, W], (pixel / 255 - mean) / std; channels last in memory."""
+    n, height, width, channels = pixels.shape
+    mean, std = (line.to(pixels.device) for line in spec.line)
+    rows = pixels.reshape(n, height, -1).sub(mean).div_(std)  # long rows are what vectorises
+    return rows.view(n, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _cut(image: Image.Image, across: Axis, down: Axis, spec: InputSpec) -> NDArray[np.uint8]:

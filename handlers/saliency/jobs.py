@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from saliency.image import project
 from saliency.methods import METHODS
 from saliency.methods.base import Maps, Subject
 from saliency.model import Classifier
+from saliency.objective import softmax
 from saliency.options import Options
 from saliency.reduce import reduced
 from saliency.request import Query
@@ -28,9 +28,8 @@ Job = Generator[Rows, Answer, Outcome]
 MAP_OPTIONS = ("score", "reduce", "polarity", "space")
 
 
-def job(query: Query, classifier: Classifier) -> Job:
-    """Yield the rows that a query needs, the clean picture first; return its predictions or its explanation."""
-    x = query.picture.tensor[None]
+def job(query: Query, x: Tensor, classifier: Classifier) -> Job:
+    """Yield the rows that a query needs, its input `x` [1, C, H, W] first; return its predictions or explanation."""
     if query.objective is None:
         answer = yield Rows(x)
         return Scores(answer.logits[0], classifier).ranked(query.options.top_k)
@@ -52,10 +51,11 @@ class Scores:
     """The clean picture's logits [K], as predictions; RequestError 500 where they are not finite."""
 
     def __init__(self, logits: Tensor, classifier: Classifier) -> None:
-        if not bool(torch.isfinite(logits).all()):
+        values = logits.numpy().astype(np.float64)
+        if not np.isfinite(values).all():
             raise RequestError(500, "NonFiniteException", "the model's output for this picture is not finite")
         self._logits = logits
-        self._probabilities = torch.softmax(logits.double(), 0)
+        self._probabilities = softmax(values)
         self._names = classifier.labels.names
 
     def of(self, index: int) -> Prediction:

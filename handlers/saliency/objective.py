@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from saliency.targets import Class, ranking, settle
 
 Pairs = tuple[tuple[int, int], ...]
+Slope = NDArray[np.float64]
 SCORES = ("logit", "probability", "log_probability")
 
 
@@ -36,27 +38,37 @@ class Objective:
         return settle(self.targets, self.against, ranking(logits, len(self.targets) + 1))
 
 
-def evaluate(logits: Tensor, pair: tuple[int, int], score: str) -> tuple[float, Tensor]:
+def evaluate(logits: Tensor, pair: tuple[int, int], score: str) -> tuple[float, Slope]:
     """Return score(target) - score(against) and its gradient [K] in float64, for the logits [K] of one row."""
     target, against = pair
-    value, gradient = _score(logits.double(), target, score)
+    values = logits.numpy().astype(np.float64)
+    value, slope = _score(values, target, score)
     if against < 0:
-        return value, gradient
-    other, other_gradient = _score(logits.double(), against, score)
-    return value - other, gradient - other_gradient
+        return value, slope
+    other, other_slope = _score(values, against, score)
+    return value - other, slope - other_slope
 
 
-def _score(logits: Tensor, index: int, score: str) -> tuple[float, Tensor]:
+def _score(logits: Slope, index: int, score: str) -> tuple[float, Slope]:
     """Return one class's score and its gradient with respect to the float64 logits."""
-    own = torch.zeros_like(logits)
+    own = np.zeros_like(logits)
     own[index] = 1.0
     if score == "logit":
         return float(logits[index]), own
-    probabilities = torch.softmax(logits, 0)
-    others = probabilities.clone()
+    probabilities = softmax(logits)
+    others = probabilities.copy()
     others[index] = 0.0
     # 1 - p summed from the other classes: a difference would lose it where p is within 1e-16 of 1
     slope = own * others.sum() - others
     if score == "log_probability":
-        return float(torch.log_softmax(logits, 0)[index]), slope
+        shifted = logits - logits.max()
+        return float(shifted[index] - np.log(np.exp(shifted).sum())), slope
     return float(probabilities[index]), probabilities[index] * slope
+
+
+def softmax(logits: Slope) -> Slope:
+    """Return the probabilities [K] of logits [K]."""
+    with np.errstate(invalid="ignore"):  # what is not finite is refused with the predictions
+        powers = np.exp(logits - logits.max())
+        probabilities: Slope = powers / powers.sum()
+    return probabilities

@@ -52,6 +52,12 @@ class Precision:
         return reduced
 
 
+def use_whole_float32() -> None:
+    """Have float32 mean float32 on a GPU, too: TensorFloat-32 keeps ten bits, and maps would be off by 1e-3."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def known_precision(name: object) -> str:
     """Return a precision's name; ModelError where there is none of that name."""
     if name not in PRECISIONS:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from saliency.errors import RequestError
@@ -95,7 +95,11 @@ def find_class(said: str | int, labels: Labels, option: str) -> int:
 
 def ranking(logits: Tensor, count: int) -> list[int]:
     """Return the `count` best classes of logits [K], the best first; of equal ones, the first first."""
-    return torch.argsort(logits, descending=True, stable=True)[:count].tolist()
+    values = logits.numpy()
+    last = np.partition(values, -min(count, len(values)))[-min(count, len(values))]
+    candidates = np.flatnonzero(~(values < last))  # not `>=`: what is not a number stays in, for others to refuse
+    order: list[int] = candidates[np.argsort(-values[candidates], kind="stable")][:count].tolist()
+    return order
 
 
 def settle(targets: Sequence[Class], against: int | str | None, order: Sequence[int]) -> tuple[tuple[int, int], ...]:

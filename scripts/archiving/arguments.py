@@ -53,6 +53,7 @@ class Wanted:
     interpolation: str | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
+    workers: int
     batch_size: int
     max_batch_delay: int
     compile: str | None
@@ -102,6 +103,7 @@ def read_arguments(words: Sequence[str] | None = None) -> Wanted:
         interpolation=said.interpolation,
         mean=said.mean,
         std=said.std,
+        workers=said.workers,
         batch_size=said.batch_size,
         max_batch_delay=said.max_batch_delay,
         compile=said.compile,
@@ -153,6 +155,7 @@ def _add_archive(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--version", default="1.0", help="1.0")
     group.add_argument("--export-path", type=Path, default=Path("model_store"), help="model_store")
     group.add_argument("-f", "--force", action="store_true", help="overwrite an archive that exists")
+    group.add_argument("--workers", type=_positive, default=1, help="processes that share the cores or GPUs: 1")
     group.add_argument("--batch-size", type=_positive, default=8, help="most requests in a batch: 8")
     group.add_argument(
         "--max-batch-delay",

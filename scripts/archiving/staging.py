@@ -61,8 +61,8 @@ def configuration(source: Source, wanted: Wanted) -> dict[str, object]:
         "precision": None if wanted.precision == "fp32" else wanted.precision,
     }
     return {
-        "minWorkers": 1,
-        "maxWorkers": 1,
+        "minWorkers": wanted.workers,
+        "maxWorkers": wanted.workers,
         "batchSize": wanted.batch_size,
         "maxBatchDelay": wanted.max_batch_delay,
         "responseTimeout": 120,

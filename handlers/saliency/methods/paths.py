@@ -33,12 +33,13 @@ def smooth_grad(subject: Subject, p: SmoothGrad) -> Steps:
     """Mean signed gradient over noisy copies of the input (Smilkov et al. 2017)."""
     clean = yield Rows(subject.x, subject.objective, gradient=False)
     objective = subject.objective.fixed(clean.pairs[0])
-    generator = torch.Generator().manual_seed(p.seed)
+    generator = _seeded(p.seed, subject.x)
     deviation = p.noise * (subject.x.max() - subject.x.min())
     total: Tensor | None = None
     for start in range(0, p.samples, CHUNK):
         count = min(CHUNK, p.samples - start)
-        noise = torch.randn(count, *subject.x.shape[1:], generator=generator, dtype=subject.x.dtype)
+        shape = count, *subject.x.shape[1:]
+        noise = torch.randn(shape, generator=generator, dtype=subject.x.dtype, device=subject.x.device)
         answer = yield Rows(subject.x + deviation * noise, objective)
         part = answer.grad.sum(1)
         total = part if total is None else total + part
@@ -90,9 +91,14 @@ def _completeness(attribution: Tensor, ends: Tensor, pair: tuple[int, int], scor
     }
 
 
+def _seeded(seed: int, like: Tensor) -> torch.Generator:
+    """Return a generator on a tensor's device: a seed draws the same numbers again on the same kind of device."""
+    return torch.Generator(like.device).manual_seed(seed)
+
+
 def _pixel(value: float, x: Tensor, spec: InputSpec) -> Tensor:
     """Return an input of pixels that are all `value` in 0-1, normalised."""
-    mean, std = (torch.tensor(v, dtype=x.dtype).view(1, -1, 1, 1) for v in (spec.mean, spec.std))
+    mean, std = (torch.tensor(v, dtype=x.dtype, device=x.device).view(1, -1, 1, 1) for v in (spec.mean, spec.std))
     return ((value - mean) / std).expand_as(x)
 
 
@@ -118,7 +124,7 @@ def _blur(x: Tensor, spec: InputSpec, seed: int) -> Tensor:
 
 def _uniform(x: Tensor, spec: InputSpec, seed: int) -> Tensor:
     """Return pixels drawn evenly from black to white."""
-    noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(seed), dtype=x.dtype)
+    noise = torch.rand(x.shape, generator=_seeded(seed, x), dtype=x.dtype, device=x.device)
     black, white = _pixel(0.0, x, spec), _pixel(1.0, x, spec)
     return black + noise * (white - black)
 

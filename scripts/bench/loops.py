@@ -1,0 +1,105 @@
+"""The same work in this process: the barest PyTorch loop that we know, and our engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from saliency.explainer import Explainer
+from saliency.explanation import Explanation
+from saliency.image import decode
+from saliency.model import Classifier
+from saliency.request import Message, Query, read_query
+from saliency.response import encode
+from scripts.bench.timing import Run
+
+Fields = Mapping[str, object]
+NONE: Fields = MappingProxyType({})
+Each = Callable[[Callable[[bytes], Tensor], Iterable[bytes]], Iterable[Tensor]]
+
+
+def decoder(classifier: Classifier) -> Callable[[bytes], Tensor]:
+    """Return the function from a picture's bytes to the input tensor [C, H, W]."""
+    return lambda data: decode(data, classifier.input, classifier.limits.max_pixels).tensor
+
+
+def inputs(classifier: Classifier, pictures: Iterable[Tensor]) -> Tensor:
+    """Return tensors [C, H, W] as one batch, on the network's device and in its memory format."""
+    batch = torch.stack(list(pictures))
+    return batch.to(device=classifier.device, memory_format=classifier.memory_format)
+
+
+def gradient(classifier: Classifier, batch: Tensor) -> tuple[Tensor, Tensor]:
+    """Return logits [n, K], and the predicted logits' gradient [n, C, H, W]: one forward pass, one backward."""
+    x = batch.detach().requires_grad_()
+    logits = classifier.network(x)
+    (found,) = torch.autograd.grad(logits.amax(1).sum(), x)
+    return logits.detach().cpu(), found.cpu()
+
+
+def decoding(classifier: Classifier, data: bytes) -> Run:
+    """Return the decoding of one picture."""
+    read = decoder(classifier)
+
+    def run() -> None:
+        read(data)
+
+    return run
+
+
+def bare_loop(classifier: Classifier, data: bytes, batch: int = 1) -> Run:
+    """Return the least that PyTorch can do for predictions and input gradients of decoded pictures."""
+    ready = inputs(classifier, [decoder(classifier)(data)] * batch)
+
+    def run() -> None:
+        gradient(classifier, ready)
+
+    return run
+
+
+def decoding_loop(classifier: Classifier, data: bytes, batch: int = 1, count: int = 1, each: Each = map) -> Run:
+    """Return the same with decoding, `count` pictures in batches of `batch`; `each` decodes a batch."""
+    read = decoder(classifier)
+
+    def run() -> None:
+        for _ in range(0, count, batch):
+            gradient(classifier, inputs(classifier, each(read, [data] * batch)))
+
+    return run
+
+
+def in_two_threads() -> Each:
+    """Return a `map` that works in two threads."""
+    return cast(Each, ThreadPoolExecutor(2).map)
+
+
+def queries(explainer: Explainer, data: bytes, batch: int, options: Fields = NONE) -> list[Query]:
+    """Return a batch of read requests for explanations."""
+    message = Message({"data": data, **options}, explain=True)
+    return [read_query(message, explainer.classifier) for _ in range(batch)]
+
+
+def explained(explainer: Explainer, asked: list[Query]) -> list[Explanation]:
+    """Return the explanations of read requests; RequestError where one was refused."""
+    outcomes = explainer.begin(asked).forward().finish()
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
+    return cast("list[Explanation]", outcomes)
+
+
+def engine(explainer: Explainer, data: bytes, batch: int = 1, count: int = 1, options: Fields = NONE) -> Run:
+    """Return whole explanations, in batches: read, decode, explain, encode."""
+    limit = explainer.classifier.limits.max_response_bytes
+
+    def run() -> None:
+        for _ in range(0, count, batch):
+            for explanation in explained(explainer, queries(explainer, data, batch, options)):
+                encode(explanation, limit)
+
+    return run

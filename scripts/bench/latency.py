@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from scripts.bench import figures as named
 from scripts.bench.figures import Figure
-from scripts.bench.loops import bare_loop, decoding, decoding_loop, engine
+from scripts.bench.loops import FORMATS, bare_loop, decoding, decoding_loop, engine, in_format
 from scripts.bench.plan import Bench, Notes
 from scripts.bench.served import IG, Served, best_classes, check_answers
 from scripts.bench.timing import Run, measured
@@ -28,10 +28,10 @@ SERVED_RATIOS: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 def latency(bench: Bench) -> Iterator[Figure]:
     """Yield the times of one request after the other, and those of whole batches in this process."""
-    notes, model, data = Notes("latency", bench.name), bench.explainer.classifier, bench.data
+    notes, model, data = Notes("latency", bench.name), bench.bare, bench.data
     ours: dict[str, Run] = {
         "decoding": decoding(model, data),
-        "bare loop": bare_loop(model, data),
+        **{f"bare loop, {name}": bare_loop(in_format(model, each), data) for name, each in FORMATS.items()},
         LOOP: decoding_loop(model, data),
         ENGINE_RUN: engine(bench.explainer, data),
     }
@@ -79,7 +79,7 @@ def _one_after_another(several: list[Run]) -> Run:
 
 def _batches(bench: Bench, notes: Notes) -> Iterator[Figure]:
     """Yield the times of larger batches in this process."""
-    model, data, plan = bench.explainer.classifier, bench.data, bench.plan
+    model, data, plan = bench.bare, bench.data, bench.plan
     for size in (size for size in plan.batch_sizes if size > 1):
         names = [f"{name}, batch of {size}" for name in (ENGINE_RUN, LOOP, "bare loop")]
         work = (

@@ -32,7 +32,8 @@ Each = Callable[[Callable[[bytes], Tensor], Iterable[bytes]], Iterable[Tensor]]
 def fastest(classifier: Classifier) -> Classifier:
     """Return the classifier with a copy of its network in the memory format that is the faster one for a batch of one.
 
-    The engine chooses at load, by few passes: where others take the cores, its choice may be the slower one.
+    What is chosen at load, by few passes, may be the slower one where others take the cores; so the bare loop and the
+    engine beside it share this one, and a server that chose the other has it among its own costs.
     """
     height, width = classifier.input.size
     x = torch.zeros(1, classifier.input.channels, height, width)

@@ -13,7 +13,7 @@ from saliency.passes import Forward, logits_and_gradient
 
 logger = logging.getLogger(__name__)
 _LOGITS, _GRADIENT = 1e-4, 0.1  # float32 at a kink or at a tie in a pooling window may fall the other way
-_REPEATS = 2
+_REPEATS = 4
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -52,6 +53,7 @@ def main(words: list[str] | None = None) -> int:
     """Measure what the command line asks for, and print and write it; return the exit status."""
     parser = _parser()
     args = parser.parse_args(words)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server ends with us
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as scratch:
         plan = _plan(parser, args, Path(scratch))

@@ -16,18 +16,18 @@ from scripts.bench.memory import Task, peak
 from scripts.bench.peak import main, peak_bytes
 from scripts.bench.rivals import CAPTUM, GRAD_CAM, PARAMETERS, RIVALS, SINGLE
 from tests.archives import unpacked
-from tests.networks import SIZE, Modules, Tokens, classifier, made
+from tests.networks import SIZE, Functional, Tokens, classifier, made
 from tests.test_explainer import picture
 
 
 @pytest.fixture
 def explainer() -> Explainer:
-    return Explainer(classifier(made(Modules)))
+    return Explainer(classifier(made(Functional)))
 
 
 @pytest.mark.parametrize("method", RIVALS)
 def test_the_libraries_find_the_engines_maps(explainer: Explainer, method: str) -> None:
-    found = works(explainer, made(Modules), 4, picture(0), method, 2)
+    found = works(explainer, made(Functional), 4, picture(0), method, 2)
     libraries = [rival.library for rival in RIVALS[method]]
     assert set(found) == {ENGINE, *libraries, *(name + PREPARED for name in libraries)}
     check(found, method)
@@ -37,8 +37,20 @@ def test_the_libraries_find_the_engines_maps(explainer: Explainer, method: str) 
 
 
 def test_other_maps_are_an_error(explainer: Explainer) -> None:
-    found = works(explainer, made(Modules, seed=1), 4, picture(0), "gradient", 1)
+    found = works(explainer, made(Functional, seed=1), 4, picture(0), "gradient", 1)
     with pytest.raises(ValueError, match="Captum finds other maps of method gradient"):
+        check(found, "gradient")
+
+
+def test_the_maps_that_are_compared_are_not_zero(explainer: Explainer) -> None:
+    for method in RIVALS:
+        assert float(works(explainer, made(Functional), 4, picture(0), method, 1)[ENGINE]().abs().max()) > 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1.0])
+def test_maps_that_are_none_are_an_error(value: float) -> None:
+    found = {ENGINE: lambda: torch.zeros(1, 1, 4, 4), CAPTUM: lambda: torch.full((1, 1, 4, 4), value)}
+    with pytest.raises(ValueError, match="other maps"):
         check(found, "gradient")
 
 
@@ -49,7 +61,7 @@ def test_a_layer_of_tokens_is_the_engines_alone() -> None:
 
 
 def test_no_library_leaves_a_hook_or_a_gradient(explainer: Explainer) -> None:
-    plain = made(Modules)
+    plain = made(Functional)
     for name, run in runs(works(explainer, plain, 4, picture(0), "grad_cam", 1)).items():
         assert run() is None, name
     assert not any(module._forward_hooks for module in plain.modules())

@@ -10,7 +10,18 @@ import torch
 
 from saliency.errors import RequestError
 from saliency.explainer import Explainer
-from scripts.bench.loops import decoder, decoding_loop, engine, explained, gradient, in_two_threads, inputs, queries
+from scripts.bench.loops import (
+    FORMATS,
+    decoder,
+    decoding_loop,
+    engine,
+    explained,
+    fastest,
+    gradient,
+    in_two_threads,
+    inputs,
+    queries,
+)
 from tests.networks import CLASSES, SIZE, Modules, classifier, made
 from tests.test_explainer import picture
 
@@ -29,6 +40,17 @@ def test_the_bare_loop_finds_the_engines_map(explainer: Explainer) -> None:
         (explanation,) = explained(explainer, queries(explainer, each, 1))
         assert explanation.predictions[0].index == int(logits[row].argmax())
         np.testing.assert_allclose(explanation.maps[0].saliency, found[row].abs().amax(0), rtol=1e-4, atol=1e-7)
+
+
+def test_the_bare_loop_runs_in_the_faster_memory_format(explainer: Explainer) -> None:
+    for slow, fast in (("contiguous", "channels last"), ("channels last", "contiguous")):
+        seconds = {slow: (2.0, 2.0), fast: (5.0, 1.0)}
+        with mock.patch("scripts.bench.loops.measured", return_value=seconds):
+            found = fastest(explainer.classifier)
+        assert found.memory_format is FORMATS[fast]
+        assert inputs(found, [torch.zeros(3, SIZE, SIZE)] * 2).is_contiguous(memory_format=FORMATS[fast])
+    assert explainer.classifier.memory_format is torch.contiguous_format
+    assert fastest(explainer.classifier).memory_format in FORMATS.values()
 
 
 def test_the_bare_loop_leaves_its_batch_as_it_was(explainer: Explainer) -> None:

@@ -112,6 +112,14 @@ def test_the_body_is_the_contracts() -> None:
     }
 
 
+@pytest.mark.parametrize("render", ["heatmap", "overlay", "none"])
+def test_pictures_set_into_the_answer_leave_it_the_json_that_it_is(render: str) -> None:
+    odd = replace(OWL, label='"data":"@"')  # what stands for a picture until it is set in
+    noise = np.random.default_rng(2).normal(size=(3, 16, 16)).astype(np.float32)
+    explanation = _explained(*noise, view=View(render), predictions=(odd, CRANE), model='@","data":"@"')
+    assert encode(explanation, LIMIT).body == json_response(explanation_body(explanation, LIMIT)).body
+
+
 def test_a_contrast_and_findings_are_in_their_entry() -> None:
     saliency = np.zeros((16, 16), np.float32)
     maps = (TargetMap(OWL, CRANE, saliency, {"completeness_gap": 0.25}), TargetMap(CRANE, None, saliency))

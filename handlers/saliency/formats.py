@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import statistics
 import time
 from dataclasses import dataclass
 
@@ -13,12 +14,13 @@ from saliency.passes import Forward, logits_and_gradient
 
 logger = logging.getLogger(__name__)
 _LOGITS, _GRADIENT = 1e-4, 0.1  # float32 at a kink or at a tie in a pooling window may fall the other way
-_REPEATS = 2
+_ROUNDS = 5
+_WORSE = 1.1  # times as long, and channels last is left; less is luck
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """What came of a few passes: logits, input gradient, and the seconds of the fastest."""
+    """What came of one pass: logits, input gradient, and seconds."""
 
     logits: Tensor
     gradient: Tensor
@@ -33,30 +35,38 @@ def choose_memory_format(network: nn.Module, forward: Forward, example: Tensor) 
     """
     if not any(isinstance(m, nn.Conv2d) and max(m.kernel_size) > 1 for m in network.modules()):
         return torch.contiguous_format
-    usual = _trial(forward, example)
-    network.to(memory_format=torch.channels_last)
+    usual = _trial(network, forward, example, torch.contiguous_format)
     try:
-        other = _trial(forward, example.to(memory_format=torch.channels_last))
-        if _near(other.logits, usual.logits, _LOGITS) and _near(other.gradient, usual.gradient, _GRADIENT):
-            if other.seconds < 1.1 * usual.seconds:  # better by a hair is luck
-                return torch.channels_last
-        else:
+        other = _trial(network, forward, example, torch.channels_last)
+        if not (_near(other.logits, usual.logits, _LOGITS) and _near(other.gradient, usual.gradient, _GRADIENT)):
             logger.info("memory format channels last gives other results: contiguous is used")
+        elif _ratio(network, forward, example) < _WORSE:
+            network.to(memory_format=torch.channels_last)
+            return torch.channels_last
     except RuntimeError as error:
         logger.info("memory format channels last does not work, contiguous is used: %s", error)
     network.to(memory_format=torch.contiguous_format)
     return torch.contiguous_format
 
 
-def _trial(forward: Forward, example: Tensor) -> _Trial:
-    """Return what a few passes forward and backward give, and how long the fastest took."""
-    seconds = []
-    for _ in range(_REPEATS):
-        start = time.perf_counter()
-        logits, gradient = logits_and_gradient(forward, example)
-        float(gradient.flatten()[0])  # waits for the device
-        seconds.append(time.perf_counter() - start)
-    return _Trial(logits, gradient, min(seconds))
+def _ratio(network: nn.Module, forward: Forward, example: Tensor) -> float:
+    """Return how many times as long a pass takes in channels last: the median of neighbouring passes.
+
+    Other models load at the same time and take the cores by turns, from both passes of a pair alike.
+    """
+    both = (torch.channels_last, torch.contiguous_format)
+    pairs = [[_trial(network, forward, example, layout).seconds for layout in both] for _ in range(_ROUNDS)]
+    return statistics.median(last / usual for last, usual in pairs)
+
+
+def _trial(network: nn.Module, forward: Forward, example: Tensor, layout: torch.memory_format) -> _Trial:
+    """Return what a pass forward and backward in a memory format gives, and how long it took."""
+    network.to(memory_format=layout)
+    x = example.to(memory_format=layout)
+    start = time.perf_counter()
+    logits, gradient = logits_and_gradient(forward, x)
+    float(gradient.flatten()[0])  # waits for the device
+    return _Trial(logits, gradient, time.perf_counter() - start)
 
 
 def _near(a: Tensor, b: Tensor, tolerance: float) -> bool:

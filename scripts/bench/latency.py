@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from scripts.bench import figures as named
 from scripts.bench.figures import Figure
-from scripts.bench.loops import bare_loop, decoding, decoding_loop, engine
+from scripts.bench.loops import FORMATS, bare_loop, decoding, decoding_loop, engine, in_format
 from scripts.bench.plan import Bench, Notes
 from scripts.bench.served import IG, Served, best_classes, check_answers
 from scripts.bench.timing import Run, measured
@@ -31,7 +31,7 @@ def latency(bench: Bench) -> Iterator[Figure]:
     notes, model, data = Notes("latency", bench.name), bench.explainer.classifier, bench.data
     ours: dict[str, Run] = {
         "decoding": decoding(model, data),
-        "bare loop": bare_loop(model, data),
+        **{f"bare loop, {name}": bare_loop(in_format(model, each), data) for name, each in FORMATS.items()},
         LOOP: decoding_loop(model, data),
         ENGINE_RUN: engine(bench.explainer, data),
     }

@@ -141,6 +141,8 @@ SINGLE = ("gradient", "grad_cam")  # methods of one forward and one backward pas
 
 def scaled(maps: Tensor) -> Tensor:
     """Return maps [n, …] scaled to 0-1 each, to be compared with a library's that does so."""
-    flat = maps.flatten(1)
-    low = flat.amin(1, keepdim=True)
-    return ((flat - low) / (flat.amax(1, keepdim=True) - low)).view_as(maps)
+    for _ in range(2):  # as it does: once before and once after it resizes them
+        flat = maps.flatten(1)
+        flat = flat - flat.amin(1, keepdim=True)
+        maps = (flat / (1e-7 + flat.amax(1, keepdim=True))).view_as(maps)
+    return maps

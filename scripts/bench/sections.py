@@ -10,9 +10,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from saliency.explainer import Explainer
+from saliency.model import load_classifier
 from scripts.bench.figures import Figure
 from scripts.bench.latency import latency
 from scripts.bench.libraries import captum, memory
+from scripts.bench.loops import fastest
 from scripts.bench.networks import NETWORKS, archived, unpacked
 from scripts.bench.plan import Bench, Plan
 from scripts.bench.profile import profile
@@ -48,7 +50,9 @@ def measure(plan: Plan, say: Callable[[str], None]) -> Iterator[Figure]:
             say(f"{name}: archiving")
             archive = archived(NETWORKS[name], Path(scratch))
             folder = unpacked(archive)
-            bench = Bench(plan, name, NETWORKS[name], folder, Explainer.load(folder, str(plan.device)))
+            classifier = fastest(load_classifier(folder, plan.device))
+            say(f"{name}: {classifier.memory_format} in this process")
+            bench = Bench(plan, name, NETWORKS[name], folder, Explainer(classifier))
             yield from _served(bench, archive, say)
             yield from _sections(bench, [s for s in plan.sections if not _asks_server(plan, s)], say)
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from saliency.explainer import Explainer
+from scripts.bench.figures import ANSWER
 from scripts.bench.loops import decoder, gradient, inputs
 from scripts.bench.networks import Network, default_archive, with_batch_size
 from scripts.bench.timing import Run
@@ -76,10 +77,10 @@ def check_answers(served: Served, explainer: Explainer, data: bytes) -> dict[str
     ours, theirs = np.load(io.BytesIO(steps))[0], np.asarray(json.loads(default["explanations"]), np.float32)
     _expect(ours.shape == theirs.shape and _error(ours, theirs) < 0.1, "integrated gradients differ")
     return {
-        "default answer": len(next(iter(answers.values()))),
-        "prediction": len(prediction),
-        "default handler's prediction": len(default["predictions"]),
-        "default handler's explanation": len(default["explanations"]),
+        ANSWER: len(next(iter(answers.values()))),
+        "prediction's answer": len(prediction),
+        "default handler's answer, prediction": len(default["predictions"]),
+        "default handler's answer, explanation": len(default["explanations"]),
     }
 
 

@@ -28,6 +28,7 @@ from saliency.methods import METHODS
 from saliency.model import Classifier, load_classifier
 from saliency.objective import Objective
 from saliency.passes import logits_and_gradient
+from saliency.pool import Pool
 from saliency.precision import Precision
 from saliency.rows import Answer, Rows
 from saliency.rules import Rule
@@ -117,6 +118,8 @@ def test_only_rows_that_nothing_listens_to_are_compiled(monkeypatch: pytest.Monk
     Pass(model, [Rows(inputs(2), objective)]).forward().backward()
     Pass(model, [Rows(inputs(1))]).forward().backward()
     assert seen == [2, 1]
+    Pool(model, [Rows(inputs(1), objective), Rows(inputs(2), objective, rule=Rule.GUIDED)], capacity=8).answers()
+    assert seen == [2, 1, 1]
 
 
 def test_several_targets_are_several_backward_passes_over_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,7 +291,7 @@ def test_an_archive_is_compiled_for_its_batches(tmp_path: Path, monkeypatch: pyt
 
 
 def test_no_more_rows_are_compiled_for_than_a_batch_may_hold(tmp_path: Path) -> None:
-    limited = unpacked(tmp_path, limits={"max_batch_rows": 2})
+    limited = unpacked(tmp_path, limits={"max_batch_rows": 3})
     model = load_classifier(configured(limited, pt2={"compile": {"enable": True, **FAST}}), CPU)
     assert describe(model)["compiled"] == sizes(1, 2)
 

@@ -18,7 +18,6 @@ from saliency.errors import ModelError, RequestError
 from saliency.explainer import Explainer
 from saliency.explanation import Explanation, Prediction
 from saliency.jobs import Outcome
-from saliency.memory import row_bytes
 from saliency.request import Message, Query, read_query
 from saliency.unpacked import Limits
 from tests.networks import SIZE, Modules, classifier, made
@@ -153,7 +152,7 @@ def test_parameters_and_inputs_hold_no_gradient_afterwards() -> None:
 
 def test_the_batch_is_cut_to_the_memory_limit() -> None:
     network = made(Modules)
-    row = row_bytes(classifier(network))
+    row = classifier(network).row_bytes()
     # two convolutions keep their input, two rectifiers their output; the head keeps next to nothing
     area = SIZE * SIZE * 4
     assert row == pytest.approx((3 + 3 + 8 + 2) * area, rel=0.35)

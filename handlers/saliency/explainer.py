@@ -18,7 +18,6 @@ from saliency.errors import ModelError, RequestError, refused
 from saliency.explanation import Explanation
 from saliency.inputs import network_inputs
 from saliency.jobs import Job, Outcome, job
-from saliency.memory import capacity
 from saliency.model import Classifier, load_classifier
 from saliency.options import read_defaults
 from saliency.pool import Pool
@@ -98,7 +97,7 @@ class Explainer:
         if layer is not None and layer not in classifier.layers.names:
             raise ModelError(f"a default of the archive is wrong: there is no layer '{layer}' with spatial extent")
         self.classifier = classifier
-        self.capacity = capacity(classifier)
+        self.capacity = classifier.capacity()
         self.crew = Crew(torch.get_num_threads())
 
     @classmethod

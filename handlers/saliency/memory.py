@@ -5,9 +5,9 @@ from __future__ import annotations
 import ctypes
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from saliency.model import Classifier
+from saliency.passes import Forward
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's names for them in malloc.h
 KEPT = 256 << 20
@@ -24,15 +24,18 @@ def keep_freed_memory() -> None:
         mallopt(MMAP_THRESHOLD, 32 << 20)
 
 
-def capacity(classifier: Classifier) -> int:
-    """Return the rows of a batch whose graph fits the archive's memory limit, at least one."""
-    limits = classifier.limits
-    return max(1, min(limits.rows(classifier.device), limits.memory_bytes // max(1, row_bytes(classifier))))
+def row_bytes(network: nn.Module, forward: Forward, row: Tensor) -> int:
+    """Return the bytes that autograd keeps between forward and backward for every further `row` [1, C, H, W].
+
+    `forward` runs `network`. Parameters are not counted, nor what a reduced precision makes of them.
+    """
+    one, two = (_kept_bytes(network, forward, torch.cat([row] * count)) for count in (1, 2))
+    return row.nbytes + max(0, two - one)
 
 
-def row_bytes(classifier: Classifier) -> int:
-    """Return the bytes that autograd keeps for one row between forward and backward, parameters not counted."""
-    own = {p.untyped_storage().data_ptr() for p in classifier.network.parameters()}
+def _kept_bytes(network: nn.Module, forward: Forward, x: Tensor) -> int:
+    """Return the bytes that autograd keeps of a batch between forward and backward."""
+    own = {p.untyped_storage().data_ptr() for p in network.parameters()}
     kept: dict[int, int] = {}
 
     def weigh(tensor: Tensor) -> Tensor:
@@ -41,9 +44,7 @@ def row_bytes(classifier: Classifier) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    height, width = classifier.input.size
-    x = torch.zeros(1, classifier.input.channels, height, width, device=classifier.device, requires_grad=True)
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
-        logits = classifier.forward(x.contiguous(memory_format=classifier.memory_format))
+        logits = forward(x.requires_grad_())
         del logits
-    return x.nbytes + sum(kept.values())
+    return sum(kept.values())

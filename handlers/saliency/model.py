@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from saliency.compiled import Compiled
+from saliency.compiled import Compiled, batch_sizes
 from saliency.compiling import compile_network
 from saliency.errors import ModelError, said
 from saliency.folding import fold_batch_norms
@@ -18,6 +18,7 @@ from saliency.image import InputSpec
 from saliency.labels import Labels
 from saliency.layers import Layers, find_layers
 from saliency.logits import Choice, find_logits, take_logits
+from saliency.memory import row_bytes
 from saliency.precision import Precision, choose_precision
 from saliency.rules import count_rectifiers
 from saliency.unpacked import Limits, read_unpacked
@@ -52,6 +53,17 @@ class Classifier:
         """Return the logits [n, K] of inputs [n, C, H, W], by the compiled network where there is one."""
         return self.forward(x) if self.compiled is None else self.compiled(x)
 
+    def row_bytes(self) -> int:
+        """Return the bytes that autograd keeps for a row between forward and backward."""
+        height, width = self.input.size
+        row = torch.zeros(1, self.input.channels, height, width, device=self.device)
+        return row_bytes(self.network, self.forward, row.contiguous(memory_format=self.memory_format))
+
+    def capacity(self) -> int:
+        """Return the rows of a batch whose graph fits the archive's memory limit, at least one."""
+        rows = self.limits.memory_bytes // max(1, self.row_bytes())
+        return max(1, min(self.limits.rows(self.device), rows))
+
     def bare(self) -> Classifier:
         """Return this classifier uncompiled, and in the precision of its parameters."""
         return replace(self, precision=Precision(), compiled=None)
@@ -66,7 +78,8 @@ def load_classifier(
 ) -> Classifier:
     """Return the classifier of an unpacked archive, tried out on `device`; ModelError says why not.
 
-    It is compiled, where the archive asks for that, for batches of up to `compile_rows`, by default the archive's own.
+    It is compiled, where the archive asks for that, for batches of up to `compile_rows`, by default the archive's own,
+    as far as they fit its memory limit.
     """
     archive = read_unpacked(directory)
     network = frozen(archive.network()).to(device)
@@ -99,7 +112,8 @@ def load_classifier(
     rows = archive.batch_size if compile_rows is None else compile_rows
     if archive.compile_options is None or not rows:
         return classifier
-    batch = _noise(archive.input, min(rows, archive.limits.rows(device))).to(device, memory_format=memory_format)
+    fitting = batch_sizes(classifier.capacity() + 1)[-2]
+    batch = _noise(archive.input, min(rows, fitting)).to(device, memory_format=memory_format)
     eager = classifier.precision.applied(forward)
     return replace(classifier, compiled=compile_network(eager, archive.compile_options, batch, classifier.precision))
 

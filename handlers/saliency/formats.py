@@ -52,7 +52,7 @@ def choose_memory_format(network: nn.Module, forward: Forward, example: Tensor) 
 def _ratios(network: nn.Module, forward: Forward, example: Tensor) -> Iterator[float]:
     """Yield how many times as long a pass takes in channels last as its neighbour in the usual format.
 
-    Models that load at the same time take the cores by turns: the usual format is the faster one where all pairs say so.
+    Models that load at the same time take the cores by turns: the usual format is faster where all pairs say so.
     """
     for _ in range(_ROUNDS):
         last = _trial(network, forward, example, torch.channels_last)

@@ -28,7 +28,7 @@ SERVED_RATIOS: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 def latency(bench: Bench) -> Iterator[Figure]:
     """Yield the times of one request after the other, and those of whole batches in this process."""
-    notes, model, data = Notes("latency", bench.name), bench.explainer.classifier, bench.data
+    notes, model, data = Notes("latency", bench.name), bench.bare, bench.data
     ours: dict[str, Run] = {
         "decoding": decoding(model, data),
         **{f"bare loop, {name}": bare_loop(in_format(model, each), data) for name, each in FORMATS.items()},
@@ -79,7 +79,7 @@ def _one_after_another(several: list[Run]) -> Run:
 
 def _batches(bench: Bench, notes: Notes) -> Iterator[Figure]:
     """Yield the times of larger batches in this process."""
-    model, data, plan = bench.explainer.classifier, bench.data, bench.plan
+    model, data, plan = bench.bare, bench.data, bench.plan
     for size in (size for size in plan.batch_sizes if size > 1):
         names = [f"{name}, batch of {size}" for name in (ENGINE_RUN, LOOP, "bare loop")]
         work = (

@@ -32,8 +32,7 @@ Each = Callable[[Callable[[bytes], Tensor], Iterable[bytes]], Iterable[Tensor]]
 def fastest(classifier: Classifier) -> Classifier:
     """Return the classifier with a copy of its network in the memory format that is the faster one for a batch of one.
 
-    What is chosen at load, by few passes, may be the slower one where others take the cores; so the bare loop and the
-    engine beside it share this one, and a server that chose the other has it among its own costs.
+    What the engine chooses at load is for batches too, and by few passes; a bare loop is held to no such thing.
     """
     height, width = classifier.input.size
     x = torch.zeros(1, classifier.input.channels, height, width)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from saliency.explainer import Explainer
+from saliency.model import Classifier
 from scripts.bench.figures import Figure, Unit
 from scripts.bench.networks import Network
 from scripts.bench.rivals import RIVALS, SINGLE
@@ -34,13 +35,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class Bench:
-    """A network made ready: our archive unpacked in `folder`, our engine on it, a server where one is wanted."""
+    """A network made ready: our archive unpacked in `folder`, our engine on it, a server where one is wanted.
+
+    `bare` is what bare loops run: the engine's network, in the memory format that is the faster one for them.
+    """
 
     plan: Plan
     name: str
     network: Network
     folder: Path
     explainer: Explainer
+    bare: Classifier
     served: Served | None = None
 
     @property

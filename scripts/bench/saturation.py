@@ -17,7 +17,7 @@ FEWEST = 32  # requests that are counted, in whole batches, and four batches at 
 def saturation(bench: Bench) -> Iterator[Figure]:
     """Yield requests a second of a server that always has work, and of loops in this process that have as much."""
     assert bench.served
-    notes, model, data = Notes("saturation", bench.name), bench.explainer.classifier, bench.data
+    notes, model, data = Notes("saturation", bench.name), bench.bare, bench.data
     for size in bench.plan.batch_sizes:
         count = size * max(4, -(-FEWEST // size))
         with connections(bench.served.server.url, 2 * size) as clients:

@@ -50,9 +50,9 @@ def measure(plan: Plan, say: Callable[[str], None]) -> Iterator[Figure]:
             say(f"{name}: archiving")
             archive = archived(NETWORKS[name], Path(scratch))
             folder = unpacked(archive)
-            classifier = fastest(load_classifier(folder, plan.device))
-            say(f"{name}: {classifier.memory_format} in this process")
-            bench = Bench(plan, name, NETWORKS[name], folder, Explainer(classifier))
+            explainer = Explainer(load_classifier(folder, plan.device))
+            bench = Bench(plan, name, NETWORKS[name], folder, explainer, fastest(explainer.classifier))
+            say(f"{name}: the engine in {explainer.classifier.memory_format}, bare loops in {bench.bare.memory_format}")
             yield from _served(bench, archive, say)
             yield from _sections(bench, [s for s in plan.sections if not _asks_server(plan, s)], say)
 

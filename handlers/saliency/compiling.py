@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -21,7 +22,8 @@ from saliency.precision import Precision
 logger = logging.getLogger(__name__)
 _LOGITS, _GRADIENT = 1e-4, 1e-3
 _SLOWER = 1.1  # times as long as eager, and it is not worth while; less is noise
-_REPEATS = 3  # CUDA graphs are run, then recorded, then replayed
+_FIRST = 2  # passes that are not timed: the first compiles, and CUDA graphs are recorded in the second
+_ROUNDS = _FIRST + 3
 _VARIANTS = 256  # of one function, which all classifiers of a process share: sizes, with and without autograd
 
 
@@ -64,18 +66,22 @@ def _warm_up(network: Compiled, example: Tensor, precision: Precision) -> None:
 
 
 def _ratio(network: Compiled, kind: str, x: Tensor, precision: Precision) -> float:
-    """Return how many times as long a batch takes as by the eager network; CompileError where the answer is wrong."""
+    """Return how many times as long a batch takes as by the eager network; CompileError where the answer is wrong.
+
+    It is the median of neighbouring passes: what else runs takes the cores from both of a pair.
+    """
     with torch.no_grad():
         cotangent = predicted(network.eager(x)) * precision.loss_scale
     tolerances = _LOGITS + 2 * precision.logits_error, _GRADIENT + 2 * precision.gradient_error
     usual, ours = [], []
-    for _ in range(_REPEATS):
+    for _ in range(_ROUNDS):
         usual.append(_timed(_RUNS[kind], network.eager, x, cotangent))
         ours.append(_timed(_RUNS[kind], network, x, cotangent))
         for mine, exact, tolerance in zip(ours[-1].values, usual[-1].values, tolerances, strict=False):
             if not (apart := relative(mine, exact)) <= tolerance:
                 raise CompileError(f"compiled for {len(x)} rows, the {kind} is off by {apart:.1e} in relative norm")
-    return min(run.seconds for run in ours) / min(run.seconds for run in usual)
+    pairs = list(zip(ours, usual, strict=True))[_FIRST:]
+    return statistics.median(mine.seconds / exact.seconds for mine, exact in pairs)
 
 
 def _predictions(forward: Forward, x: Tensor, cotangent: Tensor) -> tuple[Tensor, ...]:

@@ -43,7 +43,7 @@ def test_a_cuda_device_that_is_not_there_exits_with_2(capsys: pytest.CaptureFixt
 def test_a_library_that_is_not_installed_exits_with_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("scripts.benchmark.find_spec", lambda name: None)
+    monkeypatch.setattr("scripts.bench.arguments.find_spec", lambda name: None)
     with pytest.raises(SystemExit) as refusal:
         main(["--sections", "captum", "--methods", "gradient"])
     assert refusal.value.code == 2

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from saliency.explainer import Explainer
 from saliency.model import load_classifier
+from saliency.precision import use_whole_float32
 from scripts.bench.beside import ENGINE, works
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -64,6 +65,7 @@ def _resident(name: str) -> int:
 
 def main(words: list[str]) -> None:
     """Print as JSON what a work takes, after one pass of a single picture."""
+    use_whole_float32()
     folder, picture, method, worker, rows, batch, device = words
     engines = worker == ENGINE
     explainer = Explainer(load_classifier(Path(folder), torch.device(device), fold=engines, channels_last=engines))

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 Box = tuple[float, float, float, float]
@@ -119,6 +120,7 @@ def _averaged(
 ) -> NDArray[np.float32]:
     """Return the mean along an axis about each place, of `pitch` cells to either side, the nearest weighing most."""
     near = np.maximum(1 - np.abs(places[:, None] - np.arange(saliency.shape[axis])) / pitch, 0)
-    shares = (near / near.sum(1, keepdims=True)).astype(np.float32)
-    mean: NDArray[np.float32] = saliency @ shares.T if axis == -1 else shares @ saliency
+    # by torch: numpy's BLAS has threads of its own, which spin on and slow the next forward pass
+    shares, cells = torch.from_numpy((near / near.sum(1, keepdims=True)).astype(np.float32)), torch.from_numpy(saliency)
+    mean: NDArray[np.float32] = (cells @ shares.T if axis == -1 else shares @ cells).numpy()
     return mean

@@ -48,7 +48,6 @@ def main(words: list[str] | None = None) -> int:
     """Measure what the command line asks for, and print and write it; return the exit status."""
     parser = argument_parser(__doc__)
     args = parser.parse_args(words)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server ends with us
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as scratch:
         plan = read_plan(parser, args, Path(scratch))
@@ -122,4 +121,5 @@ def _write(args: argparse.Namespace, settings: Settings, figures: list[Figure]) 
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server ends with us
     sys.exit(main())

@@ -22,6 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "handlers")]
 
 from saliency.explainer import Explainer
 from saliency.methods.base import CHUNK
+from saliency.passes import relative
 
 SAMPLES, NOISE, SEED, STEPS = 25, 0.15, 3, 50
 OPTIONS: Mapping[str, Mapping[str, object]] = {
@@ -125,11 +126,6 @@ def exact_gradient(case: Case) -> Tensor:
     x = case.x.double().requires_grad_()
     (gradient,) = torch.autograd.grad(copy.deepcopy(case.network).double()(x)[0, case.target], x)
     return gradient
-
-
-def relative(ours: Tensor, theirs: Tensor) -> float:
-    """Return the norm of the difference over the norm of theirs."""
-    return float((ours.double() - theirs.double()).norm() / theirs.double().norm())
 
 
 def main() -> None:

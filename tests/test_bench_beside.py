@@ -28,7 +28,7 @@ def explainer() -> Explainer:
 @pytest.mark.parametrize("method", RIVALS)
 def test_the_libraries_find_the_engines_maps(explainer: Explainer, method: str) -> None:
     found = works(explainer, made(Functional), 4, picture(0), method, 2)
-    libraries = [rival.library for rival in RIVALS[method]]
+    libraries = [rival.package for rival in RIVALS[method]]
     assert set(found) == {ENGINE, *libraries, *(name + PREPARED for name in libraries)}
     check(found, method)
     for maps in (found[ENGINE](), found[CAPTUM]()):
@@ -70,8 +70,8 @@ def test_no_library_leaves_a_hook_or_a_gradient(explainer: Explainer) -> None:
 
 def test_methods_parameters_and_libraries_go_together() -> None:
     assert set(PARAMETERS) == set(RIVALS) >= set(SINGLE)
-    assert all(rivals[0].library == CAPTUM for rivals in RIVALS.values())
-    assert [rival.library for rival in RIVALS["grad_cam"]] == [CAPTUM, GRAD_CAM]
+    assert all(rivals[0].package == CAPTUM for rivals in RIVALS.values())
+    assert [rival.package for rival in RIVALS["grad_cam"]] == [CAPTUM, GRAD_CAM]
 
 
 def test_the_peak_is_what_a_work_takes_beyond_what_was_held() -> None:

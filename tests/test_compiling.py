@@ -25,12 +25,12 @@ from saliency.explanation import Explanation
 from saliency.methods import METHODS
 from saliency.model import Classifier, load_classifier
 from saliency.objective import Objective
-from saliency.passes import logits_and_gradient
+from saliency.passes import logits_and_gradient, relative
 from saliency.pool import Pool
 from saliency.precision import Precision
 from saliency.rows import Answer, Rows
 from saliency.rules import Rule
-from scripts.parity import Case, exact_gradient, relative
+from scripts.parity import Case, exact_gradient
 from tests.archives import configured, laid_out, unpacked
 from tests.networks import InPlace, Modules, Tokens, classifier, inputs, made
 from tests.test_explainer import BATCH, assert_same, explained, read

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from saliency.passes import Forward, logits_and_gradient
+from saliency.passes import Forward, logits_and_gradient, relative
 
 logger = logging.getLogger(__name__)
 _LOGITS, _GRADIENT = 1e-4, 0.1  # float32 at a kink or at a tie in a pooling window may fall the other way
@@ -38,7 +38,8 @@ def choose_memory_format(network: nn.Module, forward: Forward, example: Tensor) 
     usual = _trial(network, forward, example, torch.contiguous_format)
     try:
         other = _trial(network, forward, example, torch.channels_last)
-        if not (_near(other.logits, usual.logits, _LOGITS) and _near(other.gradient, usual.gradient, _GRADIENT)):
+        apart = relative(other.logits, usual.logits), relative(other.gradient, usual.gradient)
+        if not (apart[0] <= _LOGITS and apart[1] <= _GRADIENT):  # NaN is no agreement
             logger.info("memory format channels last gives other results: contiguous is used")
         elif min(_ratios(network, forward, example)) < _WORSE:
             network.to(memory_format=torch.channels_last)
@@ -67,7 +68,3 @@ def _trial(network: nn.Module, forward: Forward, example: Tensor, layout: torch.
     logits, gradient = logits_and_gradient(forward, x)
     float(gradient.flatten()[0])  # waits for the device
     return _Trial(logits, gradient, time.perf_counter() - start)
-
-
-def _near(a: Tensor, b: Tensor, tolerance: float) -> bool:
-    return bool((a - b).norm() <= tolerance * b.norm())

@@ -45,9 +45,9 @@ def read_plan(parser: argparse.ArgumentParser, args: argparse.Namespace, scratch
     if args.picture and not args.picture.is_file():
         parser.error(f"there is no picture '{args.picture}'")
     if {"captum", "memory"} & set(sections):
-        libraries = {rival.library for name in args.methods or RIVALS for rival in RIVALS[name]}
-        for library in sorted(name for name in libraries if find_spec(MODULES[name]) is None):
-            parser.error(f"{library} is not installed, and the sections captum and memory compare with it")
+        packages = {rival.package for name in args.methods or RIVALS for rival in RIVALS[name]}
+        for package in sorted(name for name in packages if find_spec(MODULES[name]) is None):
+            parser.error(f"{package} is not installed, and the sections captum and memory compare with it")
     picture = args.picture or (PHOTO if PHOTO.is_file() else _drawn(scratch))
     return Plan(
         networks=args.networks,

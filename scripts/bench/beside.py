@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from saliency.explainer import Explainer
 from saliency.methods import METHODS
+from saliency.passes import relative
 from saliency.request import Query
 from scripts.bench.loops import explained, inputs, queries
 from scripts.bench.rivals import PARAMETERS, RIVALS, Subject, has_grid, scaled
@@ -37,17 +38,18 @@ def works(explainer: Explainer, plain: nn.Module, rows: int, data: bytes, method
     if METHODS[method].needs_layer and not has_grid(given[""]):
         return found
     for rival in RIVALS[method]:
-        found |= {rival.library + suffix: partial(rival.explain, subject) for suffix, subject in given.items()}
+        found |= {rival.package + suffix: partial(rival.explain, subject) for suffix, subject in given.items()}
     return found
 
 
 def check(found: Mapping[str, Work], method: str) -> None:
     """Raise ValueError where a library finds other maps than the engine; those with noise of their own are believed."""
     expected = found[ENGINE]()
-    kinds = {rival.library: rival for rival in RIVALS[method]}
+    kinds = {rival.package: rival for rival in RIVALS[method]}
     for name in list(found)[1:]:
         rival, maps = kinds[name.removesuffix(PREPARED)], found[name]()
-        error = _error(maps, scaled(expected) if rival.scales else expected)
+        wanted = scaled(expected) if rival.scales else expected
+        error = relative(maps.view_as(wanted), wanted)
         if not (error <= SAME or rival.stochastic):  # NaN is no agreement
             raise ValueError(f"{name} finds other maps of method {method} than ours: relative error {error:.2g}")
 
@@ -66,8 +68,3 @@ def _as_run(work: Work) -> Run:
 
 def _maps(explainer: Explainer, asked: list[Query]) -> Tensor:
     return torch.from_numpy(np.stack([explanation.maps[0].saliency for explanation in explained(explainer, asked)]))
-
-
-def _error(ours: Tensor, theirs: Tensor) -> float:
-    """Return the relative error in norm, the absolute one where all of `theirs` is zero."""
-    return float((ours.view_as(theirs) - theirs).norm() / (theirs.norm() or 1))

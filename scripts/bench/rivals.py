@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from types import MappingProxyType
 
 import torch
@@ -34,15 +33,11 @@ class Rival:
     `stochastic` where noise of its own keeps its maps from being ours.
     """
 
-    library: str
+    package: str
     attribute: Attribution
     predicts: bool = False
     scales: bool = False
     stochastic: bool = False
-
-    @property
-    def installed(self) -> bool:
-        return find_spec(MODULES[self.library]) is not None
 
     def explain(self, subject: Subject) -> Tensor:
         """Return the maps of the predicted classes, predicted by a forward pass first unless the library does it."""

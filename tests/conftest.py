@@ -104,3 +104,9 @@ def leaf() -> bytes:
     buffer = io.BytesIO()
     draw(4, ["rust", "scab"]).image.save(buffer, "png")
     return buffer.getvalue()
+
+
+@pytest.fixture
+def compiled_at_any_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep networks as small as those of tests compiled, which is slower."""
+    monkeypatch.setattr("saliency.compiling._SLOWER", float("inf"))

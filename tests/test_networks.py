@@ -1,0 +1,111 @@
+"""Networks from files of their owners and by name: built alone, or refused with the reason."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from saliency.errors import ModelError
+from saliency.model import load_classifier
+from saliency.networks import build_network, own_network, timm_module
+from tests.archives import HEAD, SMALL, laid_out, model_file, returning, unpacked
+
+CPU = torch.device("cpu")
+
+
+def test_two_archives_whose_files_have_one_name_do_not_meet(tmp_path: Path) -> None:
+    first = unpacked(tmp_path / "a", returning("logits"))
+    second = unpacked(tmp_path / "b", returning("logits * 2"))
+    x = torch.ones(1, 3, 16, 16)
+    one, two = (load_classifier(folder, CPU) for folder in (first, second))
+    torch.testing.assert_close(one.forward(x) * 2, two.forward(x))
+    assert type(one.network) is not type(two.network)
+    assert "net" not in sys.modules
+
+
+def test_helpers_beside_the_network_are_no_obstacle(tmp_path: Path) -> None:
+    code = """
+from dataclasses import dataclass
+
+@dataclass
+class Sizes:
+    width: int = 3
+
+class Block(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+
+class Net(nn.Module):
+    def __init__(self, sizes=Sizes()):
+        super().__init__()
+"""
+    path = tmp_path / "net.py"
+    path.write_text(f"from __future__ import annotations\n{HEAD}{code}")
+    assert type(own_network(path)).__name__ == "Net"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("x = 1", "exactly one class that is an nn.Module, not 0: none"),
+        ("class A(nn.Module): pass\nclass B(nn.Module): pass", "takes no arguments, not 2: A, B"),
+        ("class A(nn.Module):\n    def __init__(self, k): pass", "takes no arguments, not 0: A"),
+        ("import nowhere", "cannot be imported by itself: No module named 'nowhere'"),
+        ("def broken(:", "cannot be imported by itself"),
+        ("class A(nn.Module):\n    def __init__(self): 1 / 0", "'A' cannot be built: ZeroDivisionError"),
+    ],
+)
+def test_a_file_without_one_network_is_refused_with_the_reason(tmp_path: Path, code: str, reason: str) -> None:
+    with pytest.raises(ModelError, match=reason):
+        own_network(model_file(tmp_path, code))
+
+
+@pytest.mark.parametrize(
+    ("arch", "reason"),
+    [("resnet81", "no classifier 'resnet81'; did you mean resnet18"), ("fcn_resnet50", "no classifier")],
+)
+def test_an_unknown_name_is_refused_with_near_ones(arch: str, reason: str) -> None:
+    with pytest.raises(ModelError, match=reason):
+        build_network(arch, {})
+
+
+def test_a_quantized_name_is_the_float_network() -> None:
+    network = build_network("quantized_mobilenet_v2", {"num_classes": 3}).eval()
+    x = torch.randn(1, 3, 32, 32, requires_grad=True)
+    (gradient,) = torch.autograd.grad(network(x).sum(), x)
+    assert gradient.abs().sum() > 0
+
+
+def test_timm_in_the_archive_comes_before_the_installed_one_and_leaves_no_trace(tmp_path: Path) -> None:
+    copy = tmp_path / "timm"
+    copy.mkdir()
+    (copy / "version.py").write_text('__version__ = "0.0.archived"\n')
+    (copy / "__init__.py").write_text("from timm.version import __version__\n")
+    before = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "timm"}
+    path = list(sys.path)
+    with timm_module(tmp_path) as timm:
+        assert timm.__version__ == "0.0.archived"
+    assert sys.path == path
+    assert {name: module for name, module in sys.modules.items() if name.split(".")[0] == "timm"} == before
+
+
+def test_a_timm_name_that_is_unknown_is_refused_with_near_ones() -> None:
+    pytest.importorskip("timm", reason="timm is not installed")
+    with pytest.raises(ModelError, match="no network 'resnt18'; did you mean resnet18"):
+        build_network("timm:resnt18", {})
+
+
+@pytest.mark.parametrize("arch", ["timm:resnet10t", "timm:vit_tiny_patch16_224"])
+def test_timm_networks_load(tmp_path: Path, arch: str) -> None:
+    pytest.importorskip("timm", reason="timm is not installed")
+    torch.manual_seed(0)
+    arguments: dict[str, object] = {"num_classes": 4, **({"img_size": 64} if "vit" in arch else {})}
+    expected = build_network(arch, arguments).eval()
+    handler = {"arch": arch, "arguments": arguments, "input": {**SMALL, "size": [64, 64]}}
+    classifier = load_classifier(laid_out(tmp_path, expected.state_dict(), handler), CPU)
+    x = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(classifier.forward(x), expected(x), rtol=1e-4, atol=1e-4)
+    assert classifier.layers.default

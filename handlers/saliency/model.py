@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from saliency.compiled import Compiled, batch_sizes
+from saliency.compiled import Compiled
 from saliency.compiling import compile_network
 from saliency.errors import ModelError, said
 from saliency.folding import fold_batch_norms
@@ -112,7 +112,7 @@ def load_classifier(
     rows = archive.batch_size if compile_rows is None else compile_rows
     if archive.compile_options is None or not rows:
         return classifier
-    fitting = batch_sizes(classifier.capacity() + 1)[-2]
+    fitting = 1 << (classifier.capacity().bit_length() - 1)  # the largest power of two that is no more
     batch = _noise(archive.input, min(rows, fitting)).to(device, memory_format=memory_format)
     eager = classifier.precision.applied(forward)
     return replace(classifier, compiled=compile_network(eager, archive.compile_options, batch, classifier.precision))

@@ -42,11 +42,12 @@ def evaluate(logits: Tensor, pair: tuple[int, int], score: str) -> tuple[float, 
     """Return score(target) - score(against) and its gradient [K] in float64, for the logits [K] of one row."""
     target, against = pair
     values = logits.numpy().astype(np.float64)
-    value, slope = _score(values, target, score)
-    if against < 0:
-        return value, slope
-    other, other_slope = _score(values, against, score)
-    return value - other, slope - other_slope
+    with np.errstate(invalid="ignore"):  # what is not finite is refused with the predictions
+        value, slope = _score(values, target, score)
+        if against < 0:
+            return value, slope
+        other, other_slope = _score(values, against, score)
+        return value - other, slope - other_slope
 
 
 def _score(logits: Slope, index: int, score: str) -> tuple[float, Slope]:
@@ -68,7 +69,6 @@ def _score(logits: Slope, index: int, score: str) -> tuple[float, Slope]:
 
 def softmax(logits: Slope) -> Slope:
     """Return the probabilities [K] of logits [K]."""
-    with np.errstate(invalid="ignore"):  # what is not finite is refused with the predictions
-        powers = np.exp(logits - logits.max())
-        probabilities: Slope = powers / powers.sum()
+    powers = np.exp(logits - logits.max())
+    probabilities: Slope = powers / powers.sum()
     return probabilities

@@ -21,7 +21,7 @@ def smooth(saliency: Map, sigma: float) -> Map:
     channels = [_reduce(channel) for channel in scaled.reshape(-1, *scaled.shape[-2:])]
     height, width = channels[0].shape
     rows, columns = _gaussian(height, sigma * width), _gaussian(width, sigma * width)
-    # by torch: numpy's BLAS has threads of its own, which spin on and slow the next forward pass tenfold
+    # by torch: numpy's BLAS has threads of its own, which spin on and slow the next forward pass
     blurred: Map = (rows @ torch.from_numpy(np.stack(channels)) @ columns.T).numpy()
     blurred = np.round(blurred, 6)  # what is smaller is float32 rounding, not to be stretched into colours
     return blurred.reshape(*saliency.shape[:-2], height, width)

@@ -72,7 +72,9 @@ def check_answers(served: Served, explainer: Explainer, data: bytes) -> dict[str
         _expect(_error(_map(said), expected) < QUANTISED, f"the explanation of {name} is not the gradient")
     default = {kind: post(f"/{kind}/{served.default}", data) for kind in ("predictions", "explanations")}
     prediction = post(f"/predictions/{served.ours[1]}", data)
-    _expect(_likely(json.loads(prediction), json.loads(default["predictions"])), "predictions differ")
+    alike = unscaled(data)
+    both = [json.loads(post(f"/predictions/{name}", alike)) for name in (served.ours[1], served.default)]
+    _expect(_likely(*both), "predictions differ")
     steps = post(f"/explanations/{served.ours[1]}/1.0/{IG}&target=0&reduce=none&format=npy", data)
     ours, theirs = np.load(io.BytesIO(steps))[0], np.asarray(json.loads(default["explanations"]), np.float32)
     _expect(ours.shape == theirs.shape and _error(ours, theirs) < 0.1, "integrated gradients differ")
@@ -82,6 +84,16 @@ def check_answers(served: Served, explainer: Explainer, data: bytes) -> dict[str
         "default handler's answer, prediction": len(default["predictions"]),
         "default handler's answer, explanation": len(default["explanations"]),
     }
+
+
+def unscaled(data: bytes) -> bytes:
+    """Return a picture as a PNG of 256 x 256 pixels, which neither handler scales: both show their network the same.
+
+    Scaled, pixels may differ by a level or two, which decides between the classes of a random network.
+    """
+    file = io.BytesIO()
+    Image.open(io.BytesIO(data)).convert("RGB").resize((256, 256)).save(file, "PNG")
+    return file.getvalue()
 
 
 def best_classes(served: Served, data: bytes, count: int) -> list[int]:
@@ -109,9 +121,13 @@ def _error(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
 
 
 def _likely(ours: Mapping[str, float], theirs: Mapping[str, float]) -> bool:
-    """Tell whether both name the same best class, about as likely."""
+    """Tell whether both name the same best class, about as likely.
+
+    A random network may find all classes alike to the last bit of float32: there is no best one to be named then.
+    """
     (label, one), (other, two) = (max(each.items(), key=lambda pair: pair[1]) for each in (ours, theirs))
-    return label == other and abs(one - two) < 0.01
+    tied = list(theirs.values()).count(two) > 1
+    return (tied or label == other) and abs(one - two) < 1e-3
 
 
 def _high_water(pid: int) -> int:

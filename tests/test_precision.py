@@ -17,6 +17,7 @@ from saliency.errors import ModelError, RequestError
 from saliency.explainer import Explainer
 from saliency.explanation import Explanation
 from saliency.methods import METHODS
+from saliency.methods.base import Need
 from saliency.model import Classifier, load_classifier
 from saliency.passes import Forward, logits_and_gradient, predicted, relative
 from saliency.precision import Precision, choose_precision, known_precision
@@ -138,7 +139,7 @@ def test_every_method_is_answered_in_bfloat16(network: type[nn.Module]) -> None:
     exact = classifier(made(network))
     reduced = replace(exact, precision=choose_precision("bf16", exact.network, inputs(2)))
     allowed = 10 * reduced.precision.gradient_error
-    methods = [name for name in METHODS if exact.rectifiers or not METHODS[name].needs_rectifiers]
+    methods = [name for name in METHODS if exact.rectifiers or Need.RECTIFIERS not in METHODS[name].needs]
     for ours, theirs in zip(maps(reduced, methods), maps(exact, methods), strict=True):
         assert 0 < relative(ours, theirs) < allowed
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from saliency import schema
 from saliency.methods import METHODS
 from saliency.model import Classifier
+from saliency.needs import lacking
 from saliency.options import Options
 
 
@@ -15,7 +16,7 @@ def describe(classifier: Classifier) -> dict[str, object]:
     return {
         "labels": len(classifier.labels.names),
         "input": asdict(classifier.input),
-        "methods": {name: _method(name, classifier) for name in METHODS if _takes(name, classifier)},
+        "methods": {name: _method(name, classifier) for name in METHODS if lacking(name, classifier) is None},
         "layers": list(classifier.layers.names),
         "default_layer": classifier.layers.default,
         "options": _options(classifier),
@@ -25,14 +26,6 @@ def describe(classifier: Classifier) -> dict[str, object]:
         "compiled": dict(classifier.compiled.sizes) if classifier.compiled else {},
         "self_check": dict(classifier.self_check),
     }
-
-
-def _takes(name: str, classifier: Classifier) -> bool:
-    """Tell whether this network can take a method."""
-    method = METHODS[name]
-    return (classifier.rectifiers > 0 or not method.needs_rectifiers) and (
-        bool(classifier.layers.names) or not method.needs_layer
-    )
 
 
 def _method(name: str, classifier: Classifier) -> dict[str, object]:

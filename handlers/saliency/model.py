@@ -45,6 +45,11 @@ class Classifier:
     precision: Precision = field(default_factory=Precision)
     compiled: Compiled | None = None
 
+    @property
+    def hookable(self) -> bool:
+        """Tell whether modules and functions of the network can be listened to."""
+        return not isinstance(self.network, torch.jit.ScriptModule)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits [n, K] of inputs [n, C, H, W], by the network itself: it may be listened to."""
         return self.precision.applied(lambda rows: take_logits(self.network(rows), self.logits))(x)

@@ -12,8 +12,8 @@ from difflib import get_close_matches
 from saliency.answers import check_answer
 from saliency.errors import RequestError, bad_option
 from saliency.image import Picture, decode
-from saliency.methods import METHODS
 from saliency.model import Classifier
+from saliency.needs import lacking
 from saliency.negotiation import accepted
 from saliency.objective import Objective
 from saliency.options import FORMATS, OPTIONS, Asked, Options, read_options
@@ -107,15 +107,11 @@ def _objective(options: Options, classifier: Classifier) -> Objective:
 
 def _checked(asked: Asked, classifier: Classifier) -> object:
     """Return the method's parameters with the layer named, if this network can take the method."""
-    name, method = asked.options.method, METHODS[asked.options.method]
-    if method.needs_rectifiers and not classifier.rectifiers:
-        raise RequestError(422, "MethodException", f"'{name}' needs ReLUs, and this network has none", "method")
-    if not method.needs_layer:
+    if why := lacking(asked.options.method, classifier):
+        raise RequestError(422, "MethodException", why, "method")
+    if not hasattr(asked.parameters, "layer"):
         return asked.parameters
-    if not classifier.layers.names:
-        message = f"'{name}' needs a layer with spatial extent, and this network has none"
-        raise RequestError(422, "MethodException", message, "method")
-    layer = getattr(asked.parameters, "layer", None) or classifier.layers.default
+    layer = asked.parameters.layer or classifier.layers.default
     if layer not in classifier.layers.names:
         raise _no_layer(str(layer), classifier)
     return replace(asked.parameters, layer=layer)  # type: ignore[type-var]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from saliency.explainer import Explainer
 from saliency.methods import METHODS
+from saliency.methods.base import Need
 from saliency.passes import relative
 from saliency.request import Query
 from scripts.bench.loops import explained, inputs, queries
@@ -35,7 +36,7 @@ def works(explainer: Explainer, plain: nn.Module, rows: int, data: bytes, method
     layer = model.layers.default or ""
     given = {"": Subject(plain, x.contiguous(), layer, rows), PREPARED: Subject(model.network, x, layer, rows)}
     found: dict[str, Work] = {ENGINE: partial(_maps, explainer, asked)}
-    if METHODS[method].needs_layer and not has_grid(given[""]):
+    if Need.LAYER in METHODS[method].needs and not has_grid(given[""]):
         return found
     for rival in RIVALS[method]:
         found |= {rival.package + suffix: partial(rival.explain, subject) for suffix, subject in given.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from torch import Tensor
@@ -13,6 +14,7 @@ from saliency.objective import Objective
 from saliency.rows import Answer, Rows
 
 CHUNK = 16  # rows that a method with many passes asks for at a time
+MOST_PASSES = 500  # of a parameter that counts samples or steps
 
 
 @dataclass(frozen=True)
@@ -35,19 +37,41 @@ class Subject:
 Steps = Generator[Rows, Answer, Maps]
 
 
+class Need(Enum):
+    """What a network must have for a method; `saliency.needs` tells whether it has, and why not."""
+
+    HOOKS = "modules that can be listened to"
+    RECTIFIERS = "ReLUs"
+    LAYER = "a layer with spatial extent"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Rows that a method evaluates at most: all of them forward, and some of them backward for each target."""
+
+    forwards: int
+    backwards: int = 0
+
+
+def one_pass(p: object, spec: InputSpec) -> Cost:
+    """Return the cost of the clean picture forward and backward."""
+    return Cost(1, 1)
+
+
 @dataclass(frozen=True)
 class Method:
     """An entry of the table of methods.
 
     `function(subject, parameters)` yields rows, the first of which is always the clean picture alone or in front:
-    its logits are the predictions. `parameters` is the schema of its parameters.
+    its logits are the predictions. `parameters` is the schema of its parameters, of which `cost(parameters, input)`
+    tells how much a request may spend.
     """
 
     function: Callable[[Subject, Any], Steps]
     parameters: type
     paper: str
-    needs_rectifiers: bool = False
-    needs_layer: bool = False
+    needs: tuple[Need, ...] = ()
+    cost: Callable[[Any, InputSpec], Cost] = one_pass
 
 
 def chunks(x: Tensor) -> Iterator[Tensor]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from saliency.methods.base import Maps, Steps, Subject
+from saliency.methods.base import Maps, Method, Need, Steps, Subject
 from saliency.rows import Rows
 from saliency.schema import Text, option
 
@@ -31,3 +33,11 @@ def grad_cam(subject: Subject, p: Cam) -> Steps:
 def upsampled(maps: Tensor, like: Tensor) -> Tensor:
     """Return maps [T, 1, h, w] scaled bilinearly to the input's height and width."""
     return F.interpolate(maps, size=like.shape[2:], mode="bilinear", align_corners=False)
+
+
+_LAYER = (Need.HOOKS, Need.LAYER)
+CAMS: Mapping[str, Method] = MappingProxyType(
+    {
+        "grad_cam": Method(grad_cam, Cam, "Selvaraju et al. 2017, arXiv:1610.02391", _LAYER),
+    }
+)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from torch import Tensor
 
-from saliency.methods.base import Maps, Steps, Subject
+from saliency.methods.base import Maps, Method, Need, Steps, Subject
 from saliency.rows import Answer, Rows
 from saliency.rules import Rule
 
@@ -42,3 +43,14 @@ def _backward(subject: Subject, rule: Rule) -> Generator[Rows, Answer, Tensor]:
     """Return the input's gradient [T, C, H, W] under a rule."""
     answer = yield Rows(subject.x, subject.objective, rule=rule)
     return answer.grad[:, 0]
+
+
+_RELUS = (Need.HOOKS, Need.RECTIFIERS)
+GRADIENTS: Mapping[str, Method] = MappingProxyType(
+    {
+        "gradient": Method(gradient, NoParameters, "Simonyan et al. 2013, arXiv:1312.6034"),
+        "gradient_x_input": Method(gradient_x_input, NoParameters, "Shrikumar et al. 2016, arXiv:1605.01713"),
+        "guided_backprop": Method(guided_backprop, NoParameters, "Springenberg et al. 2014, arXiv:1412.6806", _RELUS),
+        "deconvolution": Method(deconvolution, NoParameters, "Zeiler and Fergus 2013, arXiv:1311.2901", _RELUS),
+    }
+)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
 from saliency.image import InputSpec
-from saliency.methods.base import CHUNK, Maps, Steps, Subject
+from saliency.methods.base import CHUNK, MOST_PASSES, Cost, Maps, Method, Steps, Subject
+from saliency.methods.baselines import baseline, baseline_option, seed_option, seeded
 from saliency.objective import evaluate
 from saliency.rows import Rows
-from saliency.schema import Choice, Integer, Number, option
-
-MOST_PASSES = 500
+from saliency.schema import Integer, Number, option
 
 
 @dataclass(frozen=True)
@@ -26,14 +24,19 @@ class SmoothGrad:
 
     samples: int = option(25, Integer(1, MOST_PASSES), "noisy copies")
     noise: float = option(0.15, Number(0, 10), "standard deviation as a fraction of the input's range")
-    seed: int = option(0, Integer(0, 2**31 - 1), "seed of the noise")
+    seed: int = seed_option()
+
+
+def _smooth_grad_cost(p: SmoothGrad, spec: InputSpec) -> Cost:
+    """Return the clean picture, and the noisy ones with their gradients."""
+    return Cost(1 + p.samples, p.samples)
 
 
 def smooth_grad(subject: Subject, p: SmoothGrad) -> Steps:
     """Mean signed gradient over noisy copies of the input (Smilkov et al. 2017)."""
     clean = yield Rows(subject.x, subject.objective, gradient=False)
     objective = subject.objective.fixed(clean.pairs[0])
-    generator = _seeded(p.seed, subject.x)
+    generator = seeded(p.seed, subject.x)
     deviation = p.noise * (subject.x.max() - subject.x.min())
     total: Tensor | None = None
     for start in range(0, p.samples, CHUNK):
@@ -52,8 +55,13 @@ class IntegratedGradients:
     """The path: its start, and the points of Gauss-Legendre quadrature on it."""
 
     steps: int = option(50, Integer(1, MOST_PASSES), "points on the path")
-    baseline: str = option("zero", Choice(("zero", "black", "white", "blur", "uniform")), "where the path starts")
-    seed: int = option(0, Integer(0, 2**31 - 1), "seed of the uniform baseline")
+    baseline: str = baseline_option()
+    seed: int = seed_option()
+
+
+def _integrated_gradients_cost(p: IntegratedGradients, spec: InputSpec) -> Cost:
+    """Return the path's two ends, and its points with their gradients."""
+    return Cost(2 + p.steps, p.steps)
 
 
 def integrated_gradients(subject: Subject, p: IntegratedGradients) -> Steps:
@@ -61,7 +69,7 @@ def integrated_gradients(subject: Subject, p: IntegratedGradients) -> Steps:
 
     The finding `completeness_gap` is the sum of the map minus score(input) - score(baseline): 0 for the exact integral.
     """
-    start = BASELINES[p.baseline](subject.x, subject.spec, p.seed)
+    start = baseline(p.baseline, subject.x, subject.spec, p.seed)
     ends = yield Rows(torch.cat([subject.x, start]), subject.objective, gradient=False)
     objective = subject.objective.fixed(ends.pairs[0])
     points, weights = np.polynomial.legendre.leggauss(p.steps)
@@ -91,45 +99,14 @@ def _completeness(attribution: Tensor, ends: Tensor, pair: tuple[int, int], scor
     }
 
 
-def _seeded(seed: int, like: Tensor) -> torch.Generator:
-    """Return a generator on a tensor's device: a seed draws the same numbers again on the same kind of device."""
-    return torch.Generator(like.device).manual_seed(seed)
-
-
-def _pixel(value: float, x: Tensor, spec: InputSpec) -> Tensor:
-    """Return an input of pixels that are all `value` in 0-1, normalised."""
-    mean, std = (torch.tensor(v, dtype=x.dtype, device=x.device).view(1, -1, 1, 1) for v in (spec.mean, spec.std))
-    return ((value - mean) / std).expand_as(x)
-
-
-def _zero(x: Tensor, spec: InputSpec, seed: int) -> Tensor:
-    return torch.zeros_like(x)
-
-
-def _black(x: Tensor, spec: InputSpec, seed: int) -> Tensor:
-    return _pixel(0.0, x, spec)
-
-
-def _white(x: Tensor, spec: InputSpec, seed: int) -> Tensor:
-    return _pixel(1.0, x, spec)
-
-
-def _blur(x: Tensor, spec: InputSpec, seed: int) -> Tensor:
-    """Return the picture blurred until its objects are gone: a deviation of an eighth of the shorter side."""
-    side = min(x.shape[2:])
-    kernel = 2 * (side // 3) + 1 if side > 3 else 1
-    blurred: Tensor = gaussian_blur(x, [kernel, kernel], [max(side / 8, 0.5)] * 2)
-    return blurred
-
-
-def _uniform(x: Tensor, spec: InputSpec, seed: int) -> Tensor:
-    """Return pixels drawn evenly from black to white."""
-    noise = torch.rand(x.shape, generator=_seeded(seed, x), dtype=x.dtype, device=x.device)
-    black, white = _pixel(0.0, x, spec), _pixel(1.0, x, spec)
-    return black + noise * (white - black)
-
-
-Baseline = Callable[[Tensor, InputSpec, int], Tensor]
-BASELINES: Mapping[str, Baseline] = MappingProxyType(
-    {"zero": _zero, "black": _black, "white": _white, "blur": _blur, "uniform": _uniform}
+PATHS: Mapping[str, Method] = MappingProxyType(
+    {
+        "smooth_grad": Method(smooth_grad, SmoothGrad, "Smilkov et al. 2017, arXiv:1706.03825", cost=_smooth_grad_cost),
+        "integrated_gradients": Method(
+            integrated_gradients,
+            IntegratedGradients,
+            "Sundararajan et al. 2017, arXiv:1703.01365",
+            cost=_integrated_gradients_cost,
+        ),
+    }
 )

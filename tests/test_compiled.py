@@ -68,7 +68,7 @@ def test_only_rows_that_nothing_listens_to_are_compiled(monkeypatch: pytest.Monk
     model = compiled(classifier(made(Modules)))
     seen = runs_of(model, monkeypatch)
     objective = Objective((1,))
-    for rows in (Rows(inputs(2), objective, rule=Rule.GUIDED), Rows(inputs(2), objective, layer="second")):
+    for rows in (Rows(inputs(2), objective, rule=Rule.GUIDED), Rows(inputs(2), objective, layers=("second",))):
         Pass(model, [rows]).forward().backward()
     assert not seen
     Pass(model, [Rows(inputs(2), objective)]).forward().backward()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from saliency.errors import RequestError
 from saliency.model import Classifier
 from saliency.objective import Objective
 from saliency.pool import Pool
-from saliency.rows import Answer, Rows
+from saliency.rows import Answer, Rows, Silence, Tapped
 from saliency.rules import Rule
 from saliency.targets import RUNNER_UP, Rank
 from tests.networks import Modules, classifier, inputs, made
@@ -23,11 +25,13 @@ MIXED = [
     Rows(inputs(1, seed=1), PREDICTED),
     Rows(inputs(3, seed=2), Objective((2,)), rule=Rule.GUIDED),
     Rows(inputs(2, seed=3), Objective((1,), against=RUNNER_UP, score="probability"), rule=Rule.DECONVOLUTION),
-    Rows(inputs(1, seed=4), Objective((3,)), layer="second"),
+    Rows(inputs(1, seed=4), Objective((3,)), layers=("second",)),
     Rows(inputs(1, seed=5)),
     Rows(inputs(2, seed=6), Objective((0, 1, Rank(0)))),
     Rows(inputs(1, seed=7), PREDICTED, gradient=False),
-    Rows(inputs(1, seed=8), Objective((Rank(0), 4)), layer="first"),
+    Rows(inputs(1, seed=8), Objective((Rank(0), 4)), layers=("first", "second")),
+    Rows(inputs(2, seed=9), layers=("second",)),
+    Rows(inputs(3, seed=10), PREDICTED, gradient=False, silence=Silence("first", torch.tensor([0, 7, 2]))),
 ]
 
 
@@ -46,7 +50,8 @@ def assert_same(one: Answer, other: Answer) -> None:
     torch.testing.assert_close(one.logits, other.logits)
     torch.testing.assert_close(one.scores, other.scores)
     torch.testing.assert_close(one.gradient, other.gradient)
-    torch.testing.assert_close(one.activation, other.activation)
+    torch.testing.assert_close(one.activations, other.activations)
+    torch.testing.assert_close(one.gradients, other.gradients)
 
 
 @pytest.mark.parametrize("capacity", [64, 4, 1])
@@ -170,3 +175,45 @@ def test_inputs_of_a_caller_are_left_as_they_were() -> None:
     answers(classifier(made(Modules)), [Rows(x, PREDICTED)])
     assert not x.requires_grad
     torch.testing.assert_close(x, before, rtol=0, atol=0)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A mode of rows in pairs, each of which puts out the sum of its inputs."""
+
+    factor: float = 1.0
+    grain: int = 2
+    taps: bool = False
+
+    @contextmanager
+    def around(self, rows: int) -> Iterator[Tapped]:
+        assert rows % 2 == 0
+        yield {"ones": torch.full((rows,), self.factor)}
+
+
+def test_rows_of_a_mode_share_batches_with_their_like_and_are_never_parted() -> None:
+    network = made(Counting)
+    assert isinstance(network, Counting)
+    model = classifier(network)
+    network.seen.clear()
+    asked = [Rows(inputs(6), PREDICTED, mode=Pairs()), Rows(inputs(1)), Rows(inputs(2), PREDICTED, mode=Pairs())]
+    assert [a.activations.get("ones", torch.zeros(0)).numel() for a in answers(model, asked, 3)] == [6, 0, 2]
+    assert sorted(rows for rows, _ in network.seen) == [1, 2, 2, 2, 2]
+    network.seen.clear()
+    asked = [Rows(inputs(2), PREDICTED, mode=Pairs(1.0)), Rows(inputs(2), PREDICTED, mode=Pairs(2.0))]
+    assert [a.activations["ones"].tolist() for a in answers(model, asked)] == [[1, 1], [2, 2]]
+    assert [rows for rows, _ in network.seen] == [2, 2]
+
+
+def test_rows_of_a_mode_that_fail_are_split_between_pairs() -> None:
+    class Narrow(Counting):
+        def forward(self, x: Tensor) -> Tensor:
+            logits = super().forward(x)
+            if len(x) > 2:
+                raise MemoryError
+            return logits
+
+    network = made(Narrow)
+    model = classifier(network)
+    found = answers(model, [Rows(inputs(6), PREDICTED, mode=Pairs())])
+    torch.testing.assert_close(found[0].logits, made(Modules)(inputs(6)))

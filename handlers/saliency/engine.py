@@ -6,7 +6,6 @@ The engine alone knows of batches, devices, memory and autograd.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,11 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saliency.errors import RequestError
-from saliency.layers import captured, to_grid
 from saliency.model import Classifier
 from saliency.objective import Pairs, evaluate
 from saliency.rows import Answer, Rows
-from saliency.rules import RowRules, Rule
+from saliency.taps import gridded, listened
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,7 @@ class Pass:
         self.classifier = classifier
         self.pieces = list(pieces)
         self.logits: Tensor | None = None
+        self.tapped: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -53,24 +52,28 @@ class Pass:
         return self
 
     def _predict(self) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the logits, without autograd."""
-        with torch.inference_mode():
-            return self.classifier.forward_plain(self.inputs), {}
+        """Return the logits, without autograd, and what is tapped."""
+        if all(piece.plain for piece in self.pieces):
+            with torch.inference_mode():
+                return self.classifier.forward_plain(self.inputs), {}
+        with torch.no_grad():
+            return self._listening(cut=False)
 
     def _run(self) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return logits with their graph, and the activations of the layers asked for."""
-        layers = list(dict.fromkeys(piece.layer for piece in self.pieces if piece.layer))
-        to_input = any(piece.layer is None for piece in self.pieces)
-        rules = [piece.rule for piece in self.pieces for _ in range(len(piece.inputs))]
+        """Return logits with their graph, and what is tapped."""
+        to_input = any(piece.to_input for piece in self.pieces)
         # the input may be a caller's own tensor: it is not marked, an alias of it is
         self.inputs = self.inputs.detach().requires_grad_(to_input)
-        with torch.enable_grad(), ExitStack() as stack:
+        with torch.enable_grad():
             if all(piece.plain for piece in self.pieces):
                 return self.classifier.forward_plain(self.inputs), {}
-            found = stack.enter_context(captured(self.classifier.network, layers, cut=not to_input))
-            if any(rule is not Rule.PLAIN for rule in rules):
-                stack.enter_context(RowRules(rules, self.inputs.device))
-            return self.classifier.forward(self.inputs), dict(found)
+            return self._listening(cut=not to_input)
+
+    def _listening(self, cut: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the logits and what is tapped."""
+        logits, found, tapped = listened(self.classifier, self.pieces, self.inputs, cut)
+        self.tapped = tuple(tapped)
+        return logits, {**found, **tapped}
 
     def backward(self) -> list[Answer | RequestError]:
         """Return each piece's answer; the graph is spent."""
@@ -114,7 +117,9 @@ class Pass:
         """Return gradients [T, N, …] of all rows with respect to the input (None) and to each layer."""
         depth = max((len(s.scores) for s in settled if isinstance(s, _Settled)), default=0)
         wanted: dict[str | None, Tensor] = {}
-        wanted.update(self.activations.items())
+        mode = self.pieces[0].mode
+        silent = () if mode is None or mode.taps else self.tapped
+        wanted.update((name, tensor) for name, tensor in self.activations.items() if name not in silent)
         if self.inputs.requires_grad:
             wanted[None] = self.inputs
         rounds = [self._round(settled, t, list(wanted.values()), t + 1 < depth) for t in range(depth)]
@@ -147,22 +152,21 @@ class Pass:
         assert self.logits is not None
         rows = slice(start, start + len(piece.inputs))
         answer = Answer(self.logits[rows], settled.pairs, torch.from_numpy(settled.scores))
-        if not piece.differentiated:
-            return answer
-        gradient = gradients[piece.layer][: len(settled.scores), rows]
-        return (
-            replace(answer, gradient=gradient) if piece.layer is None else self._on_grid(answer, gradient, rows, piece)
+        if piece.plain:
+            gradient = gradients[None][: len(settled.scores), rows] if piece.differentiated else None
+            return replace(answer, gradient=gradient)
+        slopes = {name: gradient[: len(settled.scores), rows] for name, gradient in gradients.items()}
+        own = {n: widened(self.activations[n].detach()[rows]) for n in (*piece.layers, *self.tapped)}
+        try:
+            on_grids = gridded(own, slopes, piece)
+        except RequestError as error:
+            return error
+        return replace(
+            answer,
+            gradient=slopes.get(None) if piece.to_input else None,
+            activations=on_grids[0],
+            gradients=on_grids[1],
         )
-
-    def _on_grid(self, answer: Answer, gradient: Tensor, rows: slice, piece: Rows) -> Answer | RequestError:
-        """Return the answer with the layer's gradient and activation unfolded to their grid."""
-        assert piece.layer is not None
-        size = (piece.inputs.shape[2], piece.inputs.shape[3])
-        activation = to_grid(widened(self.activations[piece.layer].detach()[rows]), size)
-        grids = [to_grid(g, size) for g in gradient]
-        if activation is None or any(grid is None for grid in grids):
-            return RequestError(422, "LayerException", f"layer '{piece.layer}' has no spatial grid", "layer")
-        return replace(answer, activation=activation, gradient=torch.stack([g for g in grids if g is not None]))
 
 
 def widened(tensor: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from saliency.errors import ModelError, RequestError, refused
 from saliency.explanation import Explanation
 from saliency.inputs import network_inputs
 from saliency.jobs import Job, Outcome, job
+from saliency.methods.layers import LayerNames, names
 from saliency.model import Classifier, load_classifier
 from saliency.options import read_defaults
 from saliency.pool import Pool
@@ -93,9 +94,9 @@ class Explainer:
             read_defaults(classifier.defaults)
         except RequestError as error:
             raise ModelError(f"a default of the archive is wrong: {error.message}") from error
-        layer = classifier.defaults.get("layer")
-        if layer is not None and layer not in classifier.layers.names:
-            raise ModelError(f"a default of the archive is wrong: there is no layer '{layer}' with spatial extent")
+        wrong = [name for name in _default_layers(classifier) if name not in classifier.layers.names]
+        if wrong:
+            raise ModelError(f"a default of the archive is wrong: there is no layer '{wrong[0]}' with spatial extent")
         self.classifier = classifier
         self.capacity = classifier.capacity()
         self.crew = Crew(torch.get_num_threads())
@@ -138,3 +139,9 @@ class Explainer:
     def begin(self, queries: Sequence[Query | RequestError]) -> Run:
         """Return the run of a batch, not yet forward."""
         return Run(self, queries)
+
+
+def _default_layers(classifier: Classifier) -> tuple[str, ...]:
+    """Return the layers that the archive names."""
+    layer = classifier.defaults.get("layer")
+    return () if layer is None else names(LayerNames().read(layer))

@@ -32,11 +32,18 @@ def to_grid(activation: Tensor, size: tuple[int, int]) -> Tensor | None:
         as_is, turned = _skew(activation.shape[2:], size), _skew(activation.shape[1:3], size)
         if min(as_is, turned) > max(size):
             return None
-        return activation if as_is <= turned else activation.permute(0, 3, 1, 2)
+        return activation.movedim(channel_axis(activation, size), 1)
     if activation.dim() == 3 and (found := _token_grid(activation.shape[1], size)):
         prefix, h, w = found
         return activation[:, prefix:].transpose(1, 2).reshape(len(activation), -1, h, w)
     return None
+
+
+def channel_axis(activation: Tensor, size: tuple[int, int]) -> int:
+    """Return the dimension of an activation's channels, for an input of `size`: 1 of [n, C, h, w], else the last."""
+    if activation.dim() == 4 and _skew(activation.shape[2:], size) <= _skew(activation.shape[1:3], size):
+        return 1
+    return activation.dim() - 1
 
 
 def _skew(grid: Sequence[int], size: tuple[int, int]) -> float:
@@ -55,43 +62,11 @@ def _token_grid(tokens: int, size: tuple[int, int]) -> tuple[int, int, int] | No
     return None
 
 
-@contextmanager
-def captured(network: nn.Module, names: Sequence[str], cut: bool) -> Iterator[Mapping[str, Tensor]]:
-    """Collect the outputs of the named layers during forward passes inside; the hooks are gone afterwards.
-
-    The network goes on with a copy, so that an operation in place cannot change what was collected. With `cut`, the
-    graph starts at the layers: nothing before them is recorded. A layer that runs twice is collected the last time.
-    """
-    outputs: dict[str, Tensor] = {}
-
-    def keep(name: str) -> Callable[..., object]:
-        def hook(module: nn.Module, args: object, output: object) -> object:
-            tensor = first_tensor(output)
-            if tensor is None or not torch.is_grad_enabled():
-                return None
-            outputs[name] = tensor.detach().requires_grad_() if cut and not tensor.requires_grad else tensor
-            return _replaced(output, outputs[name].clone())
-
-        return hook
-
-    with ExitStack() as hooks:
-        for name in names:
-            hooks.callback(network.get_submodule(name).register_forward_hook(keep(name)).remove)
-        yield outputs
-
-
 def first_tensor(output: object) -> Tensor | None:
     """Return the tensor that a module put out, the first one of a tuple or list."""
     if isinstance(output, tuple | list) and output:
         output = output[0]
     return output if isinstance(output, Tensor) else None
-
-
-def _replaced(output: object, tensor: Tensor) -> object:
-    """Return `output` with its first tensor replaced."""
-    if isinstance(output, tuple | list):
-        return type(output)((tensor, *output[1:]))
-    return tensor
 
 
 def find_layers(network: nn.Module, forward: Forward, example: Tensor) -> Layers:

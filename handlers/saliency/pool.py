@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import torch
 
@@ -60,7 +59,7 @@ class Pool:
         else:
             yield from zip(batch, answers, strict=True)
             return
-        if sum(len(piece.inputs) for _, piece in batch) == 1:
+        if sum(len(piece.inputs) for _, piece in batch) <= batch[0][1].grain:
             yield batch[0], refused(failure, "the evaluation")
             return
         logger.warning("a batch of %d pieces failed and is split: %s", len(batch), failure)
@@ -76,19 +75,22 @@ def _pack(asked: Sequence[Rows], capacity: int, plain_apart: bool = False) -> It
     groups: dict[tuple[object, ...], list[Owned]] = {}
     for owner, rows in enumerate(asked):
         targets = len(rows.objective.targets) if rows.objective and rows.differentiated else 0
-        groups.setdefault((targets, rows.inputs.shape[1:], plain_apart and rows.plain), []).append((owner, rows))
+        key = targets, rows.inputs.shape[1:], plain_apart and rows.plain, rows.mode
+        groups.setdefault(key, []).append((owner, rows))
     for group in groups.values():
         yield from _fill(group, capacity)
 
 
 def _fill(group: Sequence[Owned], capacity: int) -> Iterator[list[Owned]]:
-    """Yield the pieces of a group in batches, cutting entries where a batch is full."""
+    """Yield the pieces of a group in batches, cutting entries where a batch is full, but never within a grain."""
+    grain = group[0][1].grain
+    capacity = max(capacity // grain, 1) * grain
     batch: list[Owned] = []
     room = capacity
     for owner, rows in group:
         start = 0
         while start < len(rows.inputs):
-            piece = replace(rows, inputs=rows.inputs[start : start + room])
+            piece = rows.part(start, start + room)
             batch.append((owner, piece))
             start += len(piece.inputs)
             room -= len(piece.inputs)
@@ -100,12 +102,12 @@ def _fill(group: Sequence[Owned], capacity: int) -> Iterator[list[Owned]]:
 
 
 def _halves(batch: list[Owned]) -> tuple[list[Owned], list[Owned]]:
-    """Return a batch of several rows as two: by pieces, or by the rows of its only piece."""
+    """Return a batch of several grains as two: by pieces, or by the rows of its only piece."""
     if len(batch) > 1:
         return batch[: len(batch) // 2], batch[len(batch) // 2 :]
     ((owner, rows),) = batch
-    middle = len(rows.inputs) // 2
-    return [(owner, replace(rows, inputs=rows.inputs[:middle]))], [(owner, replace(rows, inputs=rows.inputs[middle:]))]
+    middle = len(rows.inputs) // rows.grain // 2 * rows.grain
+    return [(owner, rows.part(0, middle))], [(owner, rows.part(middle))]
 
 
 def _joined(parts: Sequence[Answer | RequestError]) -> Answer | RequestError:
@@ -115,12 +117,12 @@ def _joined(parts: Sequence[Answer | RequestError]) -> Answer | RequestError:
         return next(part for part in parts if isinstance(part, RequestError))
     if len(answers) == 1:
         return answers[0]
-    gradients = [a.gradient for a in answers if a.gradient is not None]
-    activations = [a.activation for a in answers if a.activation is not None]
+    first, gradients = answers[0], [a.gradient for a in answers if a.gradient is not None]
     return Answer(
         logits=torch.cat([a.logits for a in answers]),
         pairs=tuple(pair for a in answers for pair in a.pairs),
         scores=torch.cat([a.scores for a in answers], 1),
         gradient=torch.cat(gradients, 1) if gradients else None,
-        activation=torch.cat(activations) if activations else None,
+        activations={name: torch.cat([a.activations[name] for a in answers]) for name in first.activations},
+        gradients={name: torch.cat([a.gradients[name] for a in answers], 1) for name in first.gradients},
     )

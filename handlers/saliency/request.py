@@ -12,11 +12,12 @@ from difflib import get_close_matches
 from saliency.answers import check_answer
 from saliency.errors import RequestError, bad_option
 from saliency.image import Picture, decode
+from saliency.methods.layers import names
 from saliency.model import Classifier
 from saliency.needs import lacking
 from saliency.negotiation import accepted
 from saliency.objective import Objective
-from saliency.options import FORMATS, OPTIONS, Asked, Options, read_options
+from saliency.options import FORMATS, OPTIONS, PARAMETERS, Asked, Options, read_options
 from saliency.schema import shown
 from saliency.targets import RUNNER_UP, Class, find_class
 
@@ -111,9 +112,10 @@ def _checked(asked: Asked, classifier: Classifier) -> object:
         raise RequestError(422, "MethodException", why, "method")
     if not hasattr(asked.parameters, "layer"):
         return asked.parameters
-    layer = asked.parameters.layer or classifier.layers.default
-    if layer not in classifier.layers.names:
-        raise _no_layer(str(layer), classifier)
+    layer = asked.parameters.layer or str(classifier.layers.default)
+    for name in names(layer):
+        if name not in classifier.layers.names:
+            raise _no_layer(name, classifier)
     return replace(asked.parameters, layer=layer)  # type: ignore[type-var]
 
 
@@ -183,7 +185,7 @@ def _text(name: str, value: object) -> object:
             value = bytes(value).decode("utf-8")
         except UnicodeDecodeError:
             raise bad_option(name, f"'{name}' is not UTF-8 text") from None
-    if name in OPTIONS and isinstance(value, str) and value.lstrip().startswith("["):
+    if name in (OPTIONS.keys() | PARAMETERS.keys()) and isinstance(value, str) and value.lstrip().startswith("["):
         try:
             return json.loads(value)
         except (ValueError, RecursionError):

@@ -6,28 +6,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from saliency.methods.base import Maps, Method, Need, Steps, Subject
+from saliency.methods.layers import layer_option, names
 from saliency.rows import Rows
-from saliency.schema import Text, option
 
 
 @dataclass(frozen=True)
 class Cam:
-    """The layer that is read; None until the network's own default takes its place."""
+    """The layers that are read; None until the network's own default takes its place."""
 
-    layer: str | None = option(None, Text(), "name of the layer that is read")
+    layer: str | None = layer_option()
 
 
 def grad_cam(subject: Subject, p: Cam) -> Steps:
     """Positive part of a layer's channels weighted by their mean gradients, upsampled (Selvaraju et al. 2017)."""
-    answer = yield Rows(subject.x, subject.objective, layer=p.layer)
-    weights = answer.grad[:, 0].mean((2, 3), keepdim=True)
-    assert answer.activation is not None
-    maps = (weights * answer.activation).sum(1, keepdim=True).relu()
-    return Maps(upsampled(maps, subject.x))
+    layers = names(p.layer)
+    answer = yield Rows(subject.x, subject.objective, layers=layers)
+    maps = []
+    for layer in layers:
+        weights = answer.gradients[layer][:, 0].mean((2, 3), keepdim=True)
+        combined = (weights * answer.activations[layer]).sum(1, keepdim=True).relu()
+        maps.append(upsampled(combined, subject.x))
+    return Maps(torch.stack(maps).amax(0))
 
 
 def upsampled(maps: Tensor, like: Tensor) -> Tensor:

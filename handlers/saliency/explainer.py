@@ -6,6 +6,7 @@ import logging
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import cast
@@ -24,6 +25,7 @@ from saliency.options import read_defaults
 from saliency.pool import Pool
 from saliency.request import Message, Query, read_query
 from saliency.rows import Answer, Rows
+from saliency.spending import measured_pace
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +99,7 @@ class Explainer:
         wrong = [name for name in _default_layers(classifier) if name not in classifier.layers.names]
         if wrong:
             raise ModelError(f"a default of the archive is wrong: there is no layer '{wrong[0]}' with spatial extent")
-        self.classifier = classifier
+        self.classifier = replace(classifier, pace=measured_pace(classifier))
         self.capacity = classifier.capacity()
         self.crew = Crew(torch.get_num_threads())
 

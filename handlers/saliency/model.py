@@ -25,6 +25,14 @@ from saliency.unpacked import Limits, read_unpacked
 
 
 @dataclass(frozen=True)
+class Pace:
+    """Seconds that the network takes for one row: forward, and backward for each target."""
+
+    forward: float = 0.0
+    backward: float = 0.0
+
+
+@dataclass(frozen=True)
 class Classifier:
     """A network that is ready (in eval mode, frozen, on its device), and all that is known of it."""
 
@@ -44,6 +52,7 @@ class Classifier:
     self_check: Mapping[str, object] = field(default_factory=dict)
     precision: Precision = field(default_factory=Precision)
     compiled: Compiled | None = None
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def hookable(self) -> bool:

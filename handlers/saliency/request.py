@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from saliency.answers import check_answer
 from saliency.errors import RequestError, bad_option
 from saliency.image import Picture, decode
+from saliency.methods import METHODS
 from saliency.methods.layers import names
 from saliency.model import Classifier
 from saliency.needs import lacking
@@ -19,6 +20,7 @@ from saliency.negotiation import accepted
 from saliency.objective import Objective
 from saliency.options import FORMATS, OPTIONS, PARAMETERS, Asked, Options, read_options
 from saliency.schema import shown
+from saliency.spending import check_cost
 from saliency.targets import RUNNER_UP, Class, find_class
 
 DATA = ("data", "body")
@@ -56,6 +58,8 @@ def read_query(message: Message, classifier: Classifier) -> Query:
         return Query(_picture(data, classifier), options, asked.parameters)
     objective = _objective(options, classifier)
     parameters = _checked(replace(asked, options=options), classifier)
+    cost = METHODS[options.method].cost(parameters, classifier.input)
+    check_cost(options.method, cost, len(objective.targets), classifier)
     picture = _picture(data, classifier)
     check_answer(picture, options, classifier)
     return Query(picture, options, parameters, objective)

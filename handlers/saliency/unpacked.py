@@ -30,11 +30,16 @@ CPU_ROWS = 16  # a CPU takes a row of 64 two to three times as long: activations
 
 @dataclass(frozen=True)
 class Limits:
-    """What may be spent: pixels a picture, bytes an answer, targets a request, rows and bytes a batch."""
+    """What may be spent: pixels a picture, bytes an answer; targets, passes, seconds a request; rows, bytes a batch.
+
+    A request that would pass `max_forwards` pictures through the network, or take `max_seconds`, is not begun.
+    """
 
     max_pixels: int = 50_000_000
     max_response_bytes: int = 6_553_500
     max_targets: int = 20
+    max_forwards: int = 5_000
+    max_seconds: int = 60  # TorchServe ends a worker that has not answered a batch in 120
     max_batch_rows: int = 64
     memory_bytes: int = 2 << 30
 

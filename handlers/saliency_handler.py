@@ -18,9 +18,10 @@ from saliency.explainer import Explainer, Run
 from saliency.explanation import Explanation
 from saliency.jobs import Outcome
 from saliency.memory import keep_freed_memory
+from saliency.message import Message
 from saliency.model import load_classifier
 from saliency.precision import use_whole_float32
-from saliency.request import Message, Query
+from saliency.request import Query
 from saliency.response import Response, classes_body, encode, error_response, json_response
 
 if TYPE_CHECKING:

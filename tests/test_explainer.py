@@ -18,7 +18,8 @@ from saliency.errors import ModelError, RequestError
 from saliency.explainer import Explainer
 from saliency.explanation import Explanation, Prediction
 from saliency.jobs import Outcome
-from saliency.request import Message, Query, read_query
+from saliency.message import Message
+from saliency.request import Query, read_query
 from saliency.unpacked import Limits
 from tests.networks import SIZE, Modules, classifier, made
 

@@ -10,8 +10,9 @@ import torch
 
 from saliency.explainer import Explainer
 from saliency.explanation import Explanation
+from saliency.message import Message
 from saliency.methods import METHODS
-from saliency.request import Message, Query, read_query
+from saliency.request import Query, read_query
 from saliency.schema import kinds
 from tests.networks import Modules, classifier, made
 from tests.test_explainer import picture

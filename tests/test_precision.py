@@ -16,12 +16,13 @@ from saliency.describe import describe
 from saliency.errors import ModelError, RequestError
 from saliency.explainer import Explainer
 from saliency.explanation import Explanation
+from saliency.message import Message
 from saliency.methods import METHODS
 from saliency.methods.base import Need
 from saliency.model import Classifier, load_classifier
 from saliency.passes import Forward, logits_and_gradient, predicted, relative
 from saliency.precision import Precision, choose_precision, known_precision
-from saliency.request import Message, Query, read_query
+from saliency.request import Query, read_query
 from tests.archives import returning, unpacked
 from tests.networks import Modules, Tokens, classifier, inputs, made
 from tests.test_explainer import picture

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from saliency.errors import RequestError
+from saliency.message import Message
 from saliency.methods.cams import Cam
 from saliency.model import Classifier
 from saliency.options import OPTIONS, PARAMETERS
-from saliency.request import Message, Query, read_query
+from saliency.request import Query, read_query
 from saliency.targets import Rank
 from saliency.unpacked import Limits
 from tests.networks import Flat, Modules, Tokens, classifier, made

@@ -19,11 +19,12 @@ from saliency.errors import ModelError, RequestError, refused
 from saliency.explanation import Explanation
 from saliency.inputs import network_inputs
 from saliency.jobs import Job, Outcome, job
+from saliency.message import Message
 from saliency.methods.layers import LayerNames, names
 from saliency.model import Classifier, load_classifier
 from saliency.options import read_defaults
 from saliency.pool import Pool
-from saliency.request import Message, Query, read_query
+from saliency.request import Query, read_query
 from saliency.rows import Answer, Rows
 from saliency.spending import measured_pace
 

@@ -110,6 +110,14 @@ def decode(data: bytes, spec: InputSpec, max_pixels: int) -> Picture:
     return prepare(original, spec)
 
 
+def grey(spec: InputSpec) -> Picture:
+    """Return a picture of middle grey, as large as the network's input."""
+    height, width = spec.size
+    pixels = np.full((height, width, spec.channels), 128, np.uint8)
+    image = Image.fromarray(pixels[..., 0] if spec.channels == 1 else pixels)
+    return Picture(image, pixels, (0.0, 0.0, float(width), float(height)), spec)
+
+
 def prepare(image: Image.Image, spec: InputSpec) -> Picture:
     """Return an upright image of any mode as the network sees it: converted, resized, cropped, normalised."""
     original = to_channels(image, spec.channels)

@@ -1,29 +1,26 @@
-"""What came over the wire to a `Query`: fields gathered, options read, the picture decoded."""
+"""A message to a `Query`: its options read and held against the network, its picture decoded."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from saliency.answers import check_answer
 from saliency.errors import RequestError, bad_option
-from saliency.image import Picture, decode
+from saliency.image import Picture, decode, grey
+from saliency.message import Message, gathered, picture_bytes
 from saliency.methods import METHODS
 from saliency.methods.layers import names
 from saliency.model import Classifier
 from saliency.needs import lacking
 from saliency.negotiation import accepted
 from saliency.objective import Objective
-from saliency.options import FORMATS, OPTIONS, PARAMETERS, Asked, Options, read_options
+from saliency.options import FORMATS, Asked, Options, read_options
 from saliency.schema import shown
 from saliency.spending import check_cost
-from saliency.targets import RUNNER_UP, Class, find_class
+from saliency.targets import RUNNER_UP, Class, Rank, find_class
 
-DATA = ("data", "body")
 PREDICTION_OPTIONS = frozenset({"explain", "top_k"})
 
 
@@ -37,20 +34,9 @@ class Query:
     objective: Objective | None = None
 
 
-@dataclass(frozen=True)
-class Message:
-    """One request as TorchServe hands it over: its fields, and what its route and headers say."""
-
-    fields: Mapping[str, object]
-    content_type: str = ""
-    accept: str = ""
-    path_options: str = ""
-    explain: bool = False
-
-
 def read_query(message: Message, classifier: Classifier) -> Query:
     """Return the query of a message, or raise the RequestError that its sender gets."""
-    data, sent = _gather(message)
+    data, sent = gathered(message)
     asked = read_options(sent, classifier.defaults)
     _check_route(message, asked.options, sent)
     options = _shown_as(message, asked.options, sent)
@@ -58,15 +44,26 @@ def read_query(message: Message, classifier: Classifier) -> Query:
         return Query(_picture(data, classifier), options, asked.parameters)
     objective = _objective(options, classifier)
     parameters = _checked(replace(asked, options=options), classifier)
-    cost = METHODS[options.method].cost(parameters, classifier.input)
-    check_cost(options.method, cost, len(objective.targets), classifier)
-    picture = _picture(data, classifier)
+    method = METHODS[options.method]
+    check_cost(options.method, method.cost(parameters, classifier.input), len(objective.targets), classifier)
+    picture = _no_picture(data, options, classifier) if method.pictureless else _picture(data, classifier)
     check_answer(picture, options, classifier)
     return Query(picture, options, parameters, objective)
 
 
-def _picture(data: bytes, classifier: Classifier) -> Picture:
-    return decode(data, classifier.input, classifier.limits.max_pixels)
+def _picture(data: object, classifier: Classifier) -> Picture:
+    return decode(picture_bytes(data), classifier.input, classifier.limits.max_pixels)
+
+
+def _no_picture(data: object, options: Options, classifier: Classifier) -> Picture:
+    """Return the grey that a method without a picture begins with; a 400 for a picture, or for classes not named."""
+    if data:
+        raise bad_option("data", f"'{options.method}' makes a picture and takes none")
+    if any(isinstance(target, Rank) for target in options.target):
+        raise bad_option("target", f"'{options.method}' sees no picture that a class could be predicted of: name one")
+    if str(options.against).lower() == RUNNER_UP:
+        raise bad_option("against", f"'{options.method}' sees no picture that could have a runner-up: name a class")
+    return grey(classifier.input)
 
 
 def _check_route(message: Message, options: Options, sent: Mapping[str, object]) -> None:
@@ -129,86 +126,3 @@ def _no_layer(layer: str, classifier: Classifier) -> RequestError:
     why = "has no spatial extent" if exists else "does not exist"
     near = get_close_matches(layer, classifier.layers.names, n=3) or [str(classifier.layers.default)]
     return RequestError(422, "LayerException", f"layer {shown(layer)} {why}; near it: {', '.join(near)}", "layer")
-
-
-def _gather(message: Message) -> tuple[bytes, dict[str, object]]:
-    """Return the picture's bytes and the options, as sent."""
-    fields = dict(message.fields)
-    body = fields.get("body")
-    if "body" in fields and len(fields) == 1 and not isinstance(body, bytes | bytearray | str):
-        fields = _json_fields(body)
-    elif len(fields) == 1 and "json" in message.content_type.lower():
-        fields = _json_fields(_parsed(body))
-    options = _path_options(message.path_options)
-    named = [name for name in DATA if name in fields]
-    for name, value in fields.items():
-        if name in named:
-            continue
-        if name in options:
-            raise bad_option(name, f"'{name}' is given twice, in the path and in the body")
-        options[name] = _text(name, value)
-    if len(named) != 1:
-        raise bad_option("data", "both 'data' and 'body' are given" if named else "no 'data': no picture was sent")
-    return _bytes(fields[named[0]]), options
-
-
-def _json_fields(value: object) -> dict[str, object]:
-    """Return the fields of a JSON body."""
-    if not isinstance(value, dict):
-        raise RequestError(400, "MalformedRequestException", "the JSON body must be an object with 'data'")
-    return {str(name): field for name, field in value.items()}
-
-
-def _parsed(body: object) -> object:
-    """Return a body that calls itself JSON and was not parsed on the way here; it is malformed, or says why not."""
-    try:
-        text = bytes(body) if isinstance(body, bytes | bytearray) else str(body)
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        where = f" at line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise RequestError(400, "MalformedRequestException", f"the body is not valid JSON{where}") from None
-
-
-def _path_options(query: str) -> dict[str, object]:
-    """Return the options written in the path as a query string, which TorchServe has decoded but for `+`."""
-    options: dict[str, object] = {}
-    for part in query.strip("?/").split("&") if query.strip("?/") else ():
-        name, equals, value = part.partition("=")
-        if not equals or not name:
-            raise RequestError(400, "BadOptionException", "options in the path must read name=value&name=value")
-        if name in options or name in DATA:
-            raise bad_option(name, f"'{name}' is given twice" if name in options else f"'{name}' cannot be in the path")
-        options[name] = _text(name, value.replace("+", " "))
-    return options
-
-
-def _text(name: str, value: object) -> object:
-    """Return an option as text or as JSON gave it; a list written in a form field is read as JSON."""
-    if isinstance(value, bytes | bytearray):
-        try:
-            value = bytes(value).decode("utf-8")
-        except UnicodeDecodeError:
-            raise bad_option(name, f"'{name}' is not UTF-8 text") from None
-    if name in (OPTIONS.keys() | PARAMETERS.keys()) and isinstance(value, str) and value.lstrip().startswith("["):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            raise bad_option(name, f"'{name}' is not a valid JSON list") from None
-    return value
-
-
-def _bytes(data: object) -> bytes:
-    """Return the picture's bytes from a raw field, base64 text, a data URL, or `{"b64": …}`."""
-    if isinstance(data, dict) and set(data) == {"b64"}:
-        data = data["b64"]
-    if isinstance(data, bytes | bytearray):
-        if not data:
-            raise bad_option("data", "'data' is empty")
-        return bytes(data)
-    if not isinstance(data, str) or not data:
-        raise bad_option("data", "'data' must be a picture, or base64 text of one, or {\"b64\": …}")
-    text = data.partition(",")[2] if data.startswith("data:") else data
-    try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise bad_option("data", "'data' is not valid base64") from None

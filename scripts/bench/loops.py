@@ -15,8 +15,9 @@ from torch import Tensor
 from saliency.explainer import Explainer
 from saliency.explanation import Explanation
 from saliency.image import decode
+from saliency.message import Message
 from saliency.model import Classifier
-from saliency.request import Message, Query, read_query
+from saliency.request import Query, read_query
 from saliency.response import encode
 from scripts.bench.timing import Run, measured
 

@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saliency.rows import Silence
+from saliency.objective import Objective
+from saliency.pool import Pool
+from saliency.rows import Answer, Rows, Silence
 from saliency.taps import captured, silenced
-from tests.networks import InPlace, Modules, Tokens, inputs, made
+from tests.networks import InPlace, Modules, Tokens, classifier, inputs, made
 
 
 @pytest.mark.parametrize("cut", [False, True])
@@ -73,3 +75,16 @@ def test_channels_of_tokens_are_silenced_in_every_token() -> None:
     with torch.no_grad():
         network.norm.weight[3] = network.norm.bias[3] = 0
     torch.testing.assert_close(found, network(x))
+
+
+def test_units_stand_in_the_place_of_the_logits() -> None:
+    network, x = made(Modules), inputs(2)
+    assert isinstance(network, Modules)
+    rows = Rows(x, Objective((6,)), units="second")
+    (answer,) = Pool(classifier(network), [rows], 16).answers()
+    assert isinstance(answer, Answer)
+    leaf = x.clone().requires_grad_()
+    means = network.second(torch.relu(network.first(leaf))).mean((2, 3))
+    torch.testing.assert_close(answer.logits, means.detach())
+    torch.testing.assert_close(answer.grad[0], torch.autograd.grad(means[:, 6].sum(), leaf)[0])
+    assert not answer.activations

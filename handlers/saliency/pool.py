@@ -75,7 +75,7 @@ def _pack(asked: Sequence[Rows], capacity: int, plain_apart: bool = False) -> It
     groups: dict[tuple[object, ...], list[Owned]] = {}
     for owner, rows in enumerate(asked):
         targets = len(rows.objective.targets) if rows.objective and rows.differentiated else 0
-        key = targets, rows.inputs.shape[1:], plain_apart and rows.plain, rows.mode
+        key = targets, rows.inputs.shape[1:], plain_apart and rows.plain, rows.mode, rows.units
         groups.setdefault(key, []).append((owner, rows))
     for group in groups.values():
         yield from _fill(group, capacity)

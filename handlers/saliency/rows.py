@@ -49,6 +49,7 @@ class Rows:
     Without `gradient` (or without an objective) the rows take the path without autograd. `layers` asks for the
     activations of these layers, and for their gradients in place of the input's. `rule` is the backward rule of the
     rectifiers, `mode` another way to run the network, `silence` a channel of a layer that each row goes without.
+    `units` names a layer whose channels' means over their grid stand in the place of the logits.
     """
 
     inputs: Tensor
@@ -58,6 +59,7 @@ class Rows:
     layers: tuple[str, ...] = ()
     mode: Mode | None = None
     silence: Silence | None = None
+    units: str | None = None
 
     @property
     def differentiated(self) -> bool:
@@ -66,7 +68,8 @@ class Rows:
     @property
     def plain(self) -> bool:
         """Tell whether nothing but the network's own output and gradient is asked for."""
-        return not self.layers and self.rule is Rule.PLAIN and self.mode is None and self.silence is None
+        asked = self.layers or self.mode or self.silence or self.units
+        return not asked and self.rule is Rule.PLAIN
 
     @property
     def to_input(self) -> bool:

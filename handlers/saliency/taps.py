@@ -20,19 +20,22 @@ def listened(
     classifier: Classifier, pieces: Sequence[Rows], inputs: Tensor, cut: bool
 ) -> tuple[Tensor, Tapped, Tapped]:
     """Return the logits of a batch under its pieces' rules, silences and mode; its layers, and what its mode taps."""
-    layers = list(dict.fromkeys(layer for piece in pieces for layer in piece.layers))
+    units, layers = pieces[0].units, list(dict.fromkeys(layer for piece in pieces for layer in piece.layers))
     rules = [piece.rule for piece in pieces for _ in range(len(piece.inputs))]
     starts = itertools.accumulate((len(piece.inputs) for piece in pieces), initial=0)
     silences = [(start, piece.silence) for start, piece in zip(starts, pieces, strict=False) if piece.silence]
     height, width = inputs.shape[2:]
     with ExitStack() as stack:
         stack.enter_context(silenced(classifier.network, silences, (height, width)))
-        found = stack.enter_context(captured(classifier.network, layers, cut))
+        found = stack.enter_context(captured(classifier.network, [*layers, *filter(None, [units])], cut))
         if any(rule is not Rule.PLAIN for rule in rules):
             stack.enter_context(RowRules(rules, inputs.device))
         mode = pieces[0].mode
         tapped = stack.enter_context(mode.around(len(inputs))) if mode else {}
-        return classifier.forward(inputs), found, tapped
+        logits = classifier.forward(inputs)
+        if units:
+            logits = _grid(units, found[units], (height, width)).mean((2, 3))
+        return logits, {name: found[name] for name in layers}, tapped
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from torch import Tensor
 from saliency.methods.baselines import seeded
 
 NOISE = 0.01  # standard deviation of what is added to filled pixels, in units of the input
-SWEEPS = 6  # of conjugate gradients on the finest grid; twice as many on each coarser one
-MOST_SWEEPS = 96
+SWEEPS = 6  # of conjugate gradients on a grid at least, and
+REACH = 6 * 224  # over its longer side, so that twice as many are made on a grid half as fine,
+MOST_SWEEPS = 96  # but no more than these
 
 
 def impute(x: Tensor, removed: Tensor, seed: int) -> Tensor:
@@ -35,13 +36,14 @@ def filled(x: Tensor, removed: Tensor, sweeps: int = SWEEPS) -> Tensor:
     grids = list(_grids(x, ~removed))
     values, weight = grids[-1]
     estimate = (values.sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True)).expand_as(values)
-    for level in reversed(range(len(grids))):
-        values, weight = grids[level]
+    for values, weight in reversed(grids):
         gap = (weight == 0).to(x)
         known = values / weight.where(weight > 0, 1) * (1 - gap)
         if estimate.shape != values.shape:
             estimate = F.interpolate(estimate, size=values.shape[2:], mode="bilinear", align_corners=False)
-        estimate = known + _solved(known, gap, gap * estimate, min(sweeps << level, max(sweeps, MOST_SWEEPS)))
+        estimate = known + _solved(
+            known, gap, gap * estimate, max(sweeps, min(MOST_SWEEPS, REACH // max(gap.shape[2:])))
+        )
     return estimate
 
 

@@ -132,7 +132,7 @@ def test_a_default_that_names_no_class_is_bad_usage(tmp_path: Path, capsys: pyte
         (["--arch", "resnet18", "--labels", "missing.txt"], r"'missing\.txt' cannot be read"),
         (["--arch", "resnet18", "--method", "gradcam"], "must be one of .* did you mean grad_cam"),
         (["--arch", "resnet18", "--alpha", "2"], "'alpha' must be a number from 0 to 1"),
-        (["--arch", "resnet18", "--quality", "true"], "not in this version"),
+        (["--arch", "resnet18", "--quality", "perhaps"], "'quality' must be true or false"),
         (["--model-name", "a/b", "--arch", "resnet18"], "letters, digits"),
     ],
 )

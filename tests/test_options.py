@@ -71,7 +71,7 @@ def test_percentiles_must_be_in_order() -> None:
         ("format", "jpeg"),
         ("top_k", 0),
         ("top_k", 101),
-        ("quality", "true"),
+        ("quality", "perhaps"),
         ("target", []),
     ],
 )

@@ -22,7 +22,7 @@ def check_answer(picture: Picture, options: Options, classifier: Classifier) -> 
     size = 4 * len(options.target) * channels * height * width
     limits = classifier.limits
     limit = limits.max_response_bytes if options.format == "npy" else WORKING * limits.max_pixels
-    if size > limit and not (options.render == "none" and options.format == "json"):
+    if size > limit and not (options.render == "none" and options.format == "json" and not options.quality):
         message = (
             f"the saliency would have {size:,} bytes, and the limit is {limit:,}; "
             "ask for space input, fewer targets or a reduce other than none"

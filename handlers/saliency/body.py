@@ -101,7 +101,7 @@ def _entry(one: TargetMap, explanation: Explanation, pictures: Mapping[str, Body
         "method": explanation.method,
         "parameters": dict(explanation.parameters),
         **pictures,
-        "quality": None,
+        "quality": dict(one.quality) if one.quality else None,
         **one.findings,
     }
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saliency.image import Picture
+from saliency.quality.base import Quality
 
 Scalar = str | int | float | bool | None
 RENDERS = ("heatmap", "overlay", "side_by_side", "masked", "contours")
@@ -32,6 +33,7 @@ class TargetMap:
     against: Prediction | None
     saliency: NDArray[np.float32]
     findings: Mapping[str, float] = field(default_factory=dict)
+    quality: Quality | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import cast
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saliency.errors import RequestError
+from saliency.evidence import judged
 from saliency.explanation import Explanation, Prediction, Scalar, TargetMap, View
 from saliency.image import project
 from saliency.methods import METHODS
@@ -18,6 +19,7 @@ from saliency.methods.base import Maps, Subject
 from saliency.model import Classifier
 from saliency.objective import softmax
 from saliency.options import Options
+from saliency.quality import evidence
 from saliency.reduce import reduced
 from saliency.request import Query
 from saliency.rows import Answer, Rows
@@ -34,7 +36,7 @@ def job(query: Query, x: Tensor, classifier: Classifier) -> Job:
         answer = yield Rows(x)
         return Scores(answer.logits[0], classifier).ranked(query.options.top_k)
     subject = Subject(x, query.objective, classifier.input)
-    if query.options.render == "none" and query.options.format == "json":
+    if query.options.render == "none" and query.options.format == "json" and not query.options.quality:
         clean = yield Rows(x, query.objective, gradient=False)
         return _explanation(query, classifier, clean, None)
     steps = METHODS[query.options.method].function(subject, query.parameters)
@@ -43,8 +45,18 @@ def job(query: Query, x: Tensor, classifier: Classifier) -> Job:
         try:
             rows = steps.send(answer)
         except StopIteration as end:
-            return _explanation(query, classifier, clean, end.value)
+            explanation = _explanation(query, classifier, clean, end.value)
+            return (yield from _proved(explanation, query, subject, clean, end.value))
         answer = yield rows
+
+
+def _proved(explanation: Explanation, query: Query, subject: Subject, clean: Answer, maps: Maps) -> Job:
+    """Return the explanation, with the evidence beside each of its maps where that is asked for."""
+    if not query.options.quality:
+        return explanation
+    found = yield from evidence(judged(query, subject, clean, maps))
+    beside = tuple(replace(one, quality=quality) for one, quality in zip(explanation.maps, found, strict=True))
+    return replace(explanation, maps=beside)
 
 
 class Scores:

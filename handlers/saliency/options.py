@@ -99,8 +99,6 @@ def _coherent(options: Options, sent: Mapping[str, object]) -> Options:
         options = _with(options, polarity="both")
     if options.floor >= options.clip:
         options = _spanning(options, sent)
-    if options.quality:
-        raise bad_option("quality", "'quality' scores are not in this version")
     return options
 
 

@@ -64,7 +64,8 @@ class Method:
 
     `function(subject, parameters)` yields rows, the first of which is always the clean picture alone or in front:
     its logits are the predictions. `parameters` is the schema of its parameters, of which `cost(parameters, input)`
-    tells how much a request may spend. A method that is `pictureless` is given grey, and asked for named classes.
+    tells how much a request may spend. `local` says that its maps are gradients, in units of score per unit of input;
+    those of the others are shares of the score. A method that is `pictureless` is given grey, and named classes.
     """
 
     function: Callable[[Subject, Any], Steps]
@@ -72,6 +73,7 @@ class Method:
     paper: str
     needs: tuple[Need, ...] = ()
     cost: Callable[[Any, InputSpec], Cost] = one_pass
+    local: bool = False
     pictureless: bool = False
 
 

@@ -48,9 +48,13 @@ def _backward(subject: Subject, rule: Rule) -> Generator[Rows, Answer, Tensor]:
 _RELUS = (Need.HOOKS, Need.RECTIFIERS)
 GRADIENTS: Mapping[str, Method] = MappingProxyType(
     {
-        "gradient": Method(gradient, NoParameters, "Simonyan et al. 2013, arXiv:1312.6034"),
+        "gradient": Method(gradient, NoParameters, "Simonyan et al. 2013, arXiv:1312.6034", local=True),
         "gradient_x_input": Method(gradient_x_input, NoParameters, "Shrikumar et al. 2016, arXiv:1605.01713"),
-        "guided_backprop": Method(guided_backprop, NoParameters, "Springenberg et al. 2014, arXiv:1412.6806", _RELUS),
-        "deconvolution": Method(deconvolution, NoParameters, "Zeiler and Fergus 2013, arXiv:1311.2901", _RELUS),
+        "guided_backprop": Method(
+            guided_backprop, NoParameters, "Springenberg et al. 2014, arXiv:1412.6806", _RELUS, local=True
+        ),
+        "deconvolution": Method(
+            deconvolution, NoParameters, "Zeiler and Fergus 2013, arXiv:1311.2901", _RELUS, local=True
+        ),
     }
 )

@@ -101,7 +101,9 @@ def _completeness(attribution: Tensor, ends: Tensor, pair: tuple[int, int], scor
 
 PATHS: Mapping[str, Method] = MappingProxyType(
     {
-        "smooth_grad": Method(smooth_grad, SmoothGrad, "Smilkov et al. 2017, arXiv:1706.03825", cost=_smooth_grad_cost),
+        "smooth_grad": Method(
+            smooth_grad, SmoothGrad, "Smilkov et al. 2017, arXiv:1706.03825", cost=_smooth_grad_cost, local=True
+        ),
         "integrated_gradients": Method(
             integrated_gradients,
             IntegratedGradients,

@@ -14,7 +14,8 @@ from saliency.methods import METHODS
 from saliency.methods.base import CHUNK, Maps, Subject
 from saliency.methods.cams import Cam
 from saliency.methods.gradients import NoParameters
-from saliency.methods.paths import IntegratedGradients, SmoothGrad
+from saliency.methods.noise import SmoothGrad
+from saliency.methods.paths import IntegratedGradients
 from saliency.objective import Objective
 from saliency.pool import Pool
 from saliency.rows import Answer

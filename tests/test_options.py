@@ -6,7 +6,7 @@ import pytest
 
 from saliency.errors import RequestError
 from saliency.methods import METHODS
-from saliency.methods.paths import SmoothGrad
+from saliency.methods.noise import SmoothGrad
 from saliency.options import read_defaults, read_options
 from saliency.schema import kinds
 

@@ -70,6 +70,21 @@ def test_maps_are_those_of_captum_and_of_float64(squeezenet: Path, data: Path) -
         assert exact is None or exact < 1e-3, method
 
 
+@pytest.mark.parametrize(
+    ("method", "share"),
+    [
+        ("integrated_gradients", 0.02),
+        ("blur_integrated_gradients", 0.05),
+        ("gradient_shap", 0.1),
+        ("guided_integrated_gradients", 0.15),
+    ],
+)
+def test_a_path_of_fifty_points_is_nearly_complete(explainer: Explainer, data: Path, method: str, share: float) -> None:
+    (owl,) = explainer.explain(data / "photos" / "great_grey_owl.jpg", method=method).maps
+    assert owl.findings["score_difference"] > 10
+    assert abs(owl.findings["completeness_gap"]) < share * owl.findings["score_difference"]
+
+
 def test_grad_cam_lies_on_the_animal_that_is_asked_for(explainer: Explainer, data: Path) -> None:
     """The dog sits above the cat. The cat's logit hears of both, its probability of the cat alone."""
     picture = data / "photos" / "dog_and_cat.png"

@@ -6,8 +6,22 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from saliency.methods.base import Method
+from saliency.methods.blurred import BLURRED
 from saliency.methods.cams import CAMS
+from saliency.methods.gradient_shap import GRADIENT_SHAP
 from saliency.methods.gradients import GRADIENTS
+from saliency.methods.guided_path import GUIDED_PATH
+from saliency.methods.noise import NOISE
 from saliency.methods.paths import PATHS
 
-METHODS: Mapping[str, Method] = MappingProxyType({**GRADIENTS, **PATHS, **CAMS})
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        **GRADIENTS,
+        **NOISE,
+        **PATHS,
+        **GRADIENT_SHAP,
+        **BLURRED,
+        **GUIDED_PATH,
+        **CAMS,
+    }
+)

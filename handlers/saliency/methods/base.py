@@ -47,10 +47,14 @@ class Need(Enum):
 
 @dataclass(frozen=True)
 class Cost:
-    """Rows that a method evaluates at most: all of them forward, and some of them backward for each target."""
+    """Rows that a method evaluates at most: all of them forward, and some of them backward for each target.
+
+    `per_target` are rows forward that each target has besides, where targets share none.
+    """
 
     forwards: int
     backwards: int = 0
+    per_target: int = 0
 
 
 def one_pass(p: object, spec: InputSpec) -> Cost:

@@ -12,6 +12,8 @@ from torchvision.transforms.functional import gaussian_blur
 from saliency.image import InputSpec
 from saliency.schema import Choice, Integer, option
 
+UNIFORM = "uniform"  # the one baseline that is drawn
+
 
 def baseline_option() -> str:
     """Return the field of a parameter that names a baseline."""
@@ -28,6 +30,14 @@ def seed_option() -> int:
 def baseline(name: str, x: Tensor, spec: InputSpec, seed: int = 0) -> Tensor:
     """Return the baseline of that name for an input `x` [1, C, H, W]; `seed` draws the uniform one."""
     return BASELINES[name](x, spec, seed)
+
+
+def baselines(name: str, x: Tensor, spec: InputSpec, generator: torch.Generator) -> Callable[[int], Tensor]:
+    """Return what makes n baselines [n, C, H, W] of that name: the uniform one is drawn anew, any other stays."""
+    if name == UNIFORM:
+        return lambda count: _drawn(x.expand(count, *x.shape[1:]), spec, generator)
+    start = baseline(name, x, spec)
+    return lambda count: start.expand(count, *x.shape[1:])
 
 
 def seeded(seed: int, like: Tensor) -> torch.Generator:
@@ -62,13 +72,17 @@ def _blur(x: Tensor, spec: InputSpec, seed: int) -> Tensor:
 
 
 def _uniform(x: Tensor, spec: InputSpec, seed: int) -> Tensor:
-    """Return pixels drawn evenly from black to white."""
-    noise = torch.rand(x.shape, generator=seeded(seed, x), dtype=x.dtype, device=x.device)
+    return _drawn(x, spec, seeded(seed, x))
+
+
+def _drawn(x: Tensor, spec: InputSpec, generator: torch.Generator) -> Tensor:
+    """Return pixels drawn evenly from black to white, as many as `x` [n, C, H, W] has."""
+    noise = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
     black, white = _pixel(0.0, x, spec), _pixel(1.0, x, spec)
     return black + noise * (white - black)
 
 
 _Baseline = Callable[[Tensor, InputSpec, int], Tensor]
 BASELINES: Mapping[str, _Baseline] = MappingProxyType(
-    {"zero": _zero, "black": _black, "white": _white, "blur": _blur, "uniform": _uniform}
+    {"zero": _zero, "black": _black, "white": _white, "blur": _blur, UNIFORM: _uniform}
 )

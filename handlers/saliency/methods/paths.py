@@ -1,8 +1,8 @@
-"""Methods that average gradients over many inputs: noisy copies, points of a path."""
+"""Methods that average gradients over the points of a straight path from a baseline to the input."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -12,42 +12,10 @@ from torch import Tensor
 
 from saliency.image import InputSpec
 from saliency.methods.base import CHUNK, MOST_PASSES, Cost, Maps, Method, Steps, Subject
-from saliency.methods.baselines import baseline, baseline_option, seed_option, seeded
-from saliency.objective import evaluate
+from saliency.methods.baselines import baseline, baseline_option, seed_option
+from saliency.methods.completeness import attributed, completeness
 from saliency.rows import Rows
-from saliency.schema import Integer, Number, option
-
-
-@dataclass(frozen=True)
-class SmoothGrad:
-    """Noisy copies, and how noisy."""
-
-    samples: int = option(25, Integer(1, MOST_PASSES), "noisy copies")
-    noise: float = option(0.15, Number(0, 10), "standard deviation as a fraction of the input's range")
-    seed: int = seed_option()
-
-
-def _smooth_grad_cost(p: SmoothGrad, spec: InputSpec) -> Cost:
-    """Return the clean picture, and the noisy ones with their gradients."""
-    return Cost(1 + p.samples, p.samples)
-
-
-def smooth_grad(subject: Subject, p: SmoothGrad) -> Steps:
-    """Mean signed gradient over noisy copies of the input (Smilkov et al. 2017)."""
-    clean = yield Rows(subject.x, subject.objective, gradient=False)
-    objective = subject.objective.fixed(clean.pairs[0])
-    generator = seeded(p.seed, subject.x)
-    deviation = p.noise * (subject.x.max() - subject.x.min())
-    total: Tensor | None = None
-    for start in range(0, p.samples, CHUNK):
-        count = min(CHUNK, p.samples - start)
-        shape = count, *subject.x.shape[1:]
-        noise = torch.randn(shape, generator=generator, dtype=subject.x.dtype, device=subject.x.device)
-        answer = yield Rows(subject.x + deviation * noise, objective)
-        part = answer.grad.sum(1)
-        total = part if total is None else total + part
-    assert total is not None
-    return Maps(total / p.samples)
+from saliency.schema import Integer, option
 
 
 @dataclass(frozen=True)
@@ -72,38 +40,19 @@ def integrated_gradients(subject: Subject, p: IntegratedGradients) -> Steps:
     start = baseline(p.baseline, subject.x, subject.spec, p.seed)
     ends = yield Rows(torch.cat([subject.x, start]), subject.objective, gradient=False)
     objective = subject.objective.fixed(ends.pairs[0])
-    points, weights = np.polynomial.legendre.leggauss(p.steps)
-    alphas = torch.from_numpy((points + 1) / 2).to(subject.x).view(-1, 1, 1, 1)
-    mean: Tensor | None = None
-    for alpha, weight in zip(alphas.split(CHUNK), torch.from_numpy(weights / 2).split(CHUNK), strict=True):
-        answer = yield Rows(start + alpha * (subject.x - start), objective)
-        grads = answer.grad
-        part = torch.einsum("tnchw,n->tchw", grads, weight.to(grads))
-        mean = part if mean is None else mean + part
-    assert mean is not None
-    maps = mean * (subject.x - start).to(mean)
-    return Maps(
-        maps,
-        tuple(
-            _completeness(m, ends.logits, pair, objective.score) for m, pair in zip(maps, ends.pairs[0], strict=True)
-        ),
-    )
+    maps = yield from attributed(_path(subject.x, start, p.steps), objective)
+    return Maps(maps, completeness(maps, ends.logits[0], ends.logits[1:], ends.pairs[0], objective.score))
 
 
-def _completeness(attribution: Tensor, ends: Tensor, pair: tuple[int, int], score: str) -> dict[str, float]:
-    """Return how far a map's sum is from the difference in score between the path's ends, given their logits [2, K]."""
-    difference = evaluate(ends[0], pair, score)[0] - evaluate(ends[1], pair, score)[0]
-    return {
-        "score_difference": difference,
-        "completeness_gap": float(attribution.double().sum()) - difference,
-    }
+def _path(x: Tensor, start: Tensor, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the points of the quadrature, and the part of the way that each stands for, [n, C, H, W] each."""
+    nodes, weights = (torch.from_numpy(v / 2).to(x).view(-1, 1, 1, 1) for v in np.polynomial.legendre.leggauss(steps))
+    for alpha, weight in zip((nodes + 0.5).split(CHUNK), weights.split(CHUNK), strict=True):
+        yield start + alpha * (x - start), weight * (x - start)
 
 
 PATHS: Mapping[str, Method] = MappingProxyType(
     {
-        "smooth_grad": Method(
-            smooth_grad, SmoothGrad, "Smilkov et al. 2017, arXiv:1706.03825", cost=_smooth_grad_cost, local=True
-        ),
         "integrated_gradients": Method(
             integrated_gradients,
             IntegratedGradients,

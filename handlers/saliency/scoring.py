@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from saliency.errors import RequestError, bad_option
 from saliency.explainer import Explainer
 from saliency.inputs import network_inputs
+from saliency.message import Message
 from saliency.methods.base import Subject
 from saliency.pool import Pool
 from saliency.quality import SCORES, figure
 from saliency.quality.base import Figure, Judged
-from saliency.message import Message
 from saliency.request import read_query
 from saliency.rows import Answer, Rows
 

@@ -11,6 +11,7 @@ from saliency.methods.cams import CAMS
 from saliency.methods.gradient_shap import GRADIENT_SHAP
 from saliency.methods.gradients import GRADIENTS
 from saliency.methods.guided_path import GUIDED_PATH
+from saliency.methods.masked_cams import MASKED_CAMS
 from saliency.methods.noise import NOISE
 from saliency.methods.paths import PATHS
 
@@ -23,5 +24,6 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         **BLURRED,
         **GUIDED_PATH,
         **CAMS,
+        **MASKED_CAMS,
     }
 )

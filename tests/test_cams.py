@@ -1,0 +1,318 @@
+"""Class activation maps of one pass against their papers, written plainly, Captum and pytorch-grad-cam."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torchvision import models, transforms
+
+from saliency.errors import RequestError
+from saliency.methods import METHODS
+from saliency.methods.base import Cost, Maps, Subject
+from saliency.methods.cams import CAMS, Cam, fused, grad_cam_plus_plus, principal, upsampled, xgrad_cam
+from saliency.methods.gradients import NoParameters
+from saliency.methods.masked_cams import MASKED_CAMS
+from saliency.needs import lacking
+from saliency.objective import Objective
+from saliency.pool import Pool
+from saliency.request import Message, read_query
+from saliency.rows import Answer
+from saliency.targets import Rank
+from tests.networks import Flat, Modules, Tokens, classifier, inputs, made
+from tests.test_explainer import picture
+from tests.test_methods import run
+
+X = inputs(dtype=torch.float64)
+
+
+class Twice(Modules):
+    """`Modules` with a ReLU module for each use, as Captum's guided methods want it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.again = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.first(x))
+        return self.head(self.again(self.second(x)).mean((2, 3)))
+
+
+def steep(factor: float = 1000.0) -> Twice:
+    """Return a network whose gradients are too large for pytorch-grad-cam's epsilon (1e-6 beside their squares)."""
+    network = made(Twice, dtype=torch.float64)
+    assert isinstance(network, Twice)
+    network.head.weight.mul_(factor)
+    return network
+
+
+def driven(network: nn.Module, method: str, p: object, objective: Objective, size: int = 16) -> tuple[Maps, Cost]:
+    """Return a method's maps of a picture of `size`, and how many rows it evaluates."""
+    model = classifier(network, size)
+    x = inputs(size=size, dtype=next(network.parameters()).dtype)
+    steps = METHODS[method].function(Subject(x, objective, model.input), p)
+    rows, forwards, backwards = next(steps), 0, 0
+    while True:
+        forwards += len(rows.inputs)
+        backwards += len(rows.inputs) * rows.differentiated
+        (answer,) = Pool(model, [rows], 64).answers()
+        assert isinstance(answer, Answer)
+        try:
+            rows = steps.send(answer)
+        except StopIteration as end:
+            return end.value, Cost(forwards, backwards)
+
+
+def layer_of(network: Twice, layer: str, target: int) -> tuple[Tensor, Tensor]:
+    """Return the activations and gradients [C, h, w] at `second`, or at `again`, the rectifier after it."""
+    before = network.second(network.first(X).clamp_min(0))
+    leaf = (before.clamp_min(0) if layer == "again" else before).detach().requires_grad_()
+    after = leaf if layer == "again" else leaf.clamp_min(0)
+    (grad,) = torch.autograd.grad(network.head(after.mean((2, 3)))[0, target], leaf)
+    return leaf.detach()[0], grad[0]
+
+
+Plain = Callable[[Tensor, Tensor], Tensor]  # of one channel: activation and gradient [h, w] to its weighted map
+
+
+def _plus_plus(a: Tensor, g: Tensor) -> Tensor:
+    weight, total = 0.0, float(a.sum())
+    for slope in g.flatten().tolist():
+        if slope > 0:
+            weight += slope**2 / (2 * slope**2 + total * slope**3) * slope
+    return weight * a
+
+
+def _xgrad(a: Tensor, g: Tensor) -> Tensor:
+    total = float(a.sum())
+    pairs = zip(a.flatten().tolist(), g.flatten().tolist(), strict=True)
+    return sum(value / total * slope for value, slope in pairs) * a if total else 0 * a
+
+
+PLAIN: Mapping[str, Plain] = {
+    "grad_cam": lambda a, g: float(g.sum()) / g.numel() * a,
+    "grad_cam_plus_plus": _plus_plus,
+    "hires_cam": lambda a, g: a * g,
+    "layer_cam": lambda a, g: a * torch.where(g > 0, g, 0),
+    "xgrad_cam": _xgrad,
+}
+
+
+def read_at(methods: Iterable[str]) -> list[tuple[str, str]]:
+    """Return methods and layers: the channels of Grad-CAM++'s paper are not negative, what becomes of such is tested
+    by itself.
+    """
+    every = [(method, layer) for method in methods for layer in ("again", "second")]
+    return [each for each in every if each != ("grad_cam_plus_plus", "second")]
+
+
+@pytest.mark.parametrize(("method", "layer"), read_at(PLAIN))
+def test_a_map_is_the_positive_part_of_the_weighted_channels(method: str, layer: str) -> None:
+    network = steep()
+    found = run(network, method, Cam(layer), Objective((0, 3))).values
+    for target, values in zip((0, 3), found, strict=True):
+        total = sum(PLAIN[method](a, g) for a, g in zip(*layer_of(network, layer, target), strict=True))
+        assert isinstance(total, Tensor)
+        expected = F.interpolate(total.clamp_min(0)[None, None], size=(16, 16), mode="bilinear")
+        torch.testing.assert_close(values[None], expected, rtol=1e-6, atol=1e-12)
+    assert found.any()
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "hires_cam", "xgrad_cam"])
+def test_before_a_linear_head_over_the_mean_a_map_is_the_class_activation_map(method: str) -> None:
+    """Zhou et al. 2016: the head's weights times the channels; here by the number of cells, as they are averaged."""
+    network = made(Twice, dtype=torch.float64)
+    assert isinstance(network, Twice)
+    activation, _ = layer_of(network, "again", 1)
+    cam = torch.einsum("k,khw->hw", network.head.weight[1], activation).clamp_min(0) / activation[0].numel()
+    found = run(network, method, Cam("again"), Objective((1,))).values
+    torch.testing.assert_close(found, upsampled(cam[None, None], X), rtol=1e-6, atol=1e-12)
+
+
+def test_eigen_cam_is_the_first_principal_component() -> None:
+    network = made(Twice, dtype=torch.float64)
+    assert isinstance(network, Twice)
+    activation, _ = layer_of(network, "second", 0)
+    vectors = activation.flatten(1).T.numpy()
+    values, axes = np.linalg.eigh(np.cov(vectors.T))
+    component = (vectors - vectors.mean(0)) @ axes[:, np.argmax(values)]
+    component *= np.sign(np.dot(component, np.linalg.norm(vectors, axis=1)))
+    expected = torch.from_numpy(component).clamp_min(0).view(1, 1, 8, 8)
+    found = run(network, "eigen_cam", Cam("second"), Objective((0, 4))).values
+    torch.testing.assert_close(found[:1], upsampled(expected, X), rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(found[0], found[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_sign_of_a_principal_component_follows_the_activations(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(3)
+    blob = torch.zeros(6, 5, 5, dtype=dtype)
+    blob[:, 1:3, 1:3] = torch.rand(6, 2, 2, generator=generator, dtype=dtype) + 1
+    for turned in (blob, blob.flip(0), -blob):
+        component = principal(turned[None])[0, 0]
+        assert component[1:3, 1:3].min() > 0 > component[3:, 3:].max()
+
+
+def test_the_principal_component_of_an_even_layer_is_zero() -> None:
+    assert principal(torch.ones(1, 4, 3, 3)).abs().max() < 1e-6
+
+
+def test_a_channel_that_cancels_out_has_no_weight_in_xgrad_cam() -> None:
+    activation = torch.tensor([1.0, -1.0, 2.0, 2.0]).view(1, 2, 1, 2)
+    gradient = torch.tensor([5.0, 1.0, 3.0, 1.0]).view(1, 2, 1, 2)
+    assert xgrad_cam(activation, gradient).flatten().tolist() == [0, 0, 4, 4]
+
+
+def test_a_negative_channel_has_no_pole_in_grad_cam_plus_plus() -> None:
+    activation = torch.tensor([-1.0, -1.0]).view(1, 1, 1, 2)
+    gradient = torch.tensor([1.0, -1.0]).view(1, 1, 1, 2)  # 2 g² + S g³ is 0
+    assert grad_cam_plus_plus(activation, gradient).flatten().tolist() == [-0.5, -0.5]
+
+
+def test_grad_cam_plus_plus_of_tiny_gradients_weighs_them_by_a_half() -> None:
+    activation, gradient = torch.ones(1, 1, 2, 2), torch.full((1, 1, 2, 2), 1e-24)
+    torch.testing.assert_close(grad_cam_plus_plus(activation, gradient), torch.full((1, 1, 2, 2), 2e-24))
+
+
+def test_several_layers_are_fused_by_maximum_each_divided_by_its_own() -> None:
+    network, objective = made(Twice, dtype=torch.float64), Objective((0, 3))
+    first, again = (run(network, "layer_cam", Cam(layer), objective).values for layer in ("first", "again"))
+    both = run(network, "layer_cam", Cam("first;again"), objective).values
+    for one, other, found in zip(first, again, both, strict=True):
+        torch.testing.assert_close(found, torch.maximum(one / one.max(), other / other.max()))
+    assert both.max() == 1
+    assert not torch.allclose(again.amax((1, 2, 3)), torch.ones(2, dtype=torch.float64))
+
+
+def test_an_empty_map_among_several_stays_empty() -> None:
+    found = fused([torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 4, 4)], torch.zeros(1, 3, 8, 8))
+    assert found.shape == (1, 1, 8, 8)
+    assert (found == 1).all()
+
+
+@pytest.mark.parametrize("layers", ["again", "second;again"])
+def test_guided_grad_cam_is_the_product_of_its_parts(layers: str) -> None:
+    network, objective = made(Twice, dtype=torch.float64), Objective((Rank(0), 3), 0, "probability")
+    guided = run(network, "guided_backprop", NoParameters(), objective).values
+    cam = run(network, "grad_cam", Cam(layers), objective).values
+    torch.testing.assert_close(run(network, "guided_grad_cam", Cam(layers), objective).values, guided * cam)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_captum_says_the_same_of_guided_grad_cam() -> None:
+    attr = pytest.importorskip("captum.attr", reason="captum is not installed")
+    network = made(Twice, dtype=torch.float64)
+    theirs = attr.GuidedGradCam(network, network.get_submodule("again"))
+    expected = theirs.attribute(X.clone(), target=2, interpolate_mode="bilinear").detach()
+    found = run(network, "guided_grad_cam", Cam("again"), Objective((2,))).values
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-12)
+    assert found.any()
+
+
+THEIRS = {
+    "grad_cam": "GradCAM",
+    "grad_cam_plus_plus": "GradCAMPlusPlus",
+    "hires_cam": "HiResCAM",
+    "layer_cam": "LayerCAM",
+    "xgrad_cam": "XGradCAM",
+    "eigen_cam": "EigenCAM",
+}
+
+
+def pytorch_grad_cam(method: str, network: nn.Module, layer: str, x: Tensor, target: int) -> Tensor:
+    """Return pytorch-grad-cam's map [1, 1, H, W] before it is scaled to 0-1, enlarged as ours are."""
+    library = pytest.importorskip("pytorch_grad_cam", reason="pytorch-grad-cam is not installed")
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    module = network.get_submodule(layer)
+    targets = [ClassifierOutputTarget(target)]
+    with getattr(library, THEIRS[method])(network, [module]) as cam:
+        cam(x.clone().requires_grad_(), targets)
+        seen = cam.activations_and_grads
+        slopes = seen.gradients[0].numpy() if seen.gradients else None
+        image = cam.get_cam_image(x, module, targets, seen.activations[0].numpy(), slopes, False)
+    return torch.from_numpy(np.asarray(image))[None].to(x)
+
+
+def assert_as_theirs(found: Tensor, theirs: Tensor, method: str) -> None:
+    """Compare maps to 1e-4 of the largest value; Eigen-CAM's up to their sign."""
+    signs = (1, -1) if method == "eigen_cam" else (1,)
+    expected = [upsampled((sign * theirs).clamp_min(0), found) for sign in signs]
+    gaps = [float((found - one).abs().max() / one.abs().max()) for one in expected]
+    assert min(gaps) < 1e-4
+    assert found.any()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("method", "layer"), read_at(THEIRS))
+def test_pytorch_grad_cam_says_the_same(method: str, layer: str) -> None:
+    network = steep()
+    found = run(network, method, Cam(layer), Objective((2,))).values
+    assert_as_theirs(found, pytorch_grad_cam(method, network, layer, X, 2), method)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_pytorch_grad_cam_says_the_same_of_a_real_network(data: Path) -> None:
+    network = models.squeezenet1_1().eval().requires_grad_(False)
+    network.load_state_dict(torch.load(data / "weights" / "squeezenet1_1.pt", map_location="cpu"))
+    network.classifier[1].weight.mul_(10000)  # see `steep`: the epsilon would be most of Grad-CAM++'s alphas
+    ready = transforms.Compose(
+        [
+            *(transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor()),
+            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )
+    x = ready(Image.open(data / "photos" / "great_grey_owl.jpg").convert("RGB"))[None]
+    model = classifier(network, 224)
+    for method in THEIRS:
+        steps = METHODS[method].function(Subject(x, Objective((24,)), model.input), Cam("features"))
+        (answer,) = Pool(model, [next(steps)], 1).answers()
+        assert isinstance(answer, Answer)
+        with pytest.raises(StopIteration) as end:
+            steps.send(answer)
+        assert_as_theirs(end.value.value.values, pytorch_grad_cam(method, network, "features", x, 24), method)
+
+
+def little_vit() -> nn.Module:
+    """Return torchvision's vision transformer in little, its head, which starts at zero, drawn."""
+    vit = models.VisionTransformer(32, 8, num_layers=3, num_heads=2, hidden_dim=24, mlp_dim=48, num_classes=5)
+    nn.init.normal_(vit.heads[-1].weight)
+    return vit
+
+
+@pytest.mark.parametrize("method", [*PLAIN, "eigen_cam", "score_cam", "ablation_cam"])
+@pytest.mark.parametrize(("make", "size"), [(Tokens, 16), (little_vit, 32)])
+def test_maps_of_transformers_are_finite_and_not_even(make: Callable[[], nn.Module], size: int, method: str) -> None:
+    network = made(make, dtype=torch.float64)
+    model = classifier(network, size)
+    assert lacking(method, model) is None
+    p = METHODS[method].parameters(layer=model.layers.default)
+    found = driven(network, method, p, Objective((1, 2)), size)[0].values
+    assert found.shape == (2, 1, size, size)
+    assert torch.isfinite(found).all()
+    assert (found.amax((1, 2, 3)) > found.amin((1, 2, 3))).any()
+
+
+@pytest.mark.parametrize("method", [*CAMS, *MASKED_CAMS])
+def test_a_network_without_a_grid_is_told_why_it_takes_no_map(method: str) -> None:
+    with pytest.raises(RequestError) as refusal:
+        read_query(Message({"data": picture(0), "method": method}, explain=True), classifier(made(Flat)))
+    assert (refusal.value.status, refusal.value.option) == (422, "method")
+    assert "needs a layer with spatial extent, and this network has none" in refusal.value.message
+
+
+def test_guided_grad_cam_needs_rectifiers() -> None:
+    assert "needs ReLUs" in (lacking("guided_grad_cam", classifier(made(Tokens))) or "")
+
+
+@pytest.mark.parametrize("method", CAMS)
+@pytest.mark.parametrize("layers", ["relu", "second;again"])
+def test_a_map_costs_what_it_says(method: str, layers: str) -> None:
+    p = Cam(layers)
+    assert driven(made(Twice), method, p, Objective((0, 1)))[1] == CAMS[method].cost(p, classifier(made(Twice)).input)

@@ -16,12 +16,16 @@ SOURCES = (
 )
 
 
-def archive_leaves(store: Path) -> Path:
-    """Return the archive `leaves.mar` in a model store, written anew if it is out of date."""
+def archive_leaves(store: Path, quiet: bool = False) -> Path:
+    """Return the archive `leaves.mar` in a model store, written anew if it is out of date; it may be without a word."""
     archive = store / f"{NAME}.mar"
     if not is_current(archive):
         store.mkdir(parents=True, exist_ok=True)
-        subprocess.run([sys.executable, ROOT / "scripts" / "archive.py", *flags(store)], check=True)
+        subprocess.run(
+            [sys.executable, ROOT / "scripts" / "archive.py", *flags(store)],
+            check=True,
+            stdout=subprocess.DEVNULL if quiet else None,
+        )
     return archive
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchvision import models, transforms
 
 from saliency.errors import RequestError
+from saliency.message import Message
 from saliency.methods import METHODS
 from saliency.methods.base import Cost, Maps, Subject
 from saliency.methods.cams import CAMS, Cam, fused, grad_cam_plus_plus, principal, upsampled, xgrad_cam
@@ -22,7 +23,7 @@ from saliency.methods.masked_cams import MASKED_CAMS
 from saliency.needs import lacking
 from saliency.objective import Objective
 from saliency.pool import Pool
-from saliency.request import Message, read_query
+from saliency.request import read_query
 from saliency.rows import Answer
 from saliency.targets import Rank
 from tests.networks import Flat, Modules, Tokens, classifier, inputs, made

@@ -8,9 +8,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from scripts.leaves import truth
+from scripts.leaves.cases import double_cases, single_cases
 from scripts.leaves.draw import CLASSES, DISEASES, draw
 from scripts.leaves.network import LeafNet
 from scripts.leaves.shapes import blade, random_shape
@@ -124,73 +123,11 @@ def test_the_logit_falls_when_the_lesions_are_wiped_off(network: LeafNet) -> Non
         assert before > after + 1
 
 
-def constructed(row: int, column: int) -> tuple[truth.Map, truth.Mask]:
-    """Return a map with one peak, and a mask of 10 by 10 pixels in the upper left."""
-    saliency = np.zeros((224, 224), np.float32)
-    saliency[row, column] = 1
-    mask = np.zeros((224, 224), bool)
-    mask[:10, :10] = True
-    return saliency, mask
-
-
-@pytest.mark.parametrize(
-    ("row", "column", "hit"),
-    [(0, 0, True), (9, 9, True), (12, 5, True), (13, 5, False), (12, 12, False), (200, 3, False)],
-)
-def test_pointing(row: int, column: int, hit: bool) -> None:
-    assert truth.points(*constructed(row, column)) is hit
-
-
-def test_an_even_map_does_not_point() -> None:
-    _, mask = constructed(0, 0)
-    assert not truth.points(np.ones((224, 224), np.float32), mask)
-
-
-def test_share_is_of_the_absolute_values() -> None:
-    saliency, mask = constructed(3, 3)
-    saliency[100, 100] = -3
-    assert truth.share(saliency, mask) == pytest.approx(0.25)
-    assert truth.share(np.zeros_like(saliency), mask) == 0
-    assert truth.share(np.ones_like(saliency), mask) == pytest.approx(100 / 224**2)
-
-
-def case(image: np.ndarray) -> truth.Case:
-    return truth.Case(0, Image.fromarray(image.astype(np.uint8)), "rust", np.ones(image.shape[:2], bool))
-
-
-def test_the_edge_map_is_high_at_an_edge_and_zero_on_a_plain_wall() -> None:
-    image = np.zeros((224, 224, 3))
-    image[:, 100:] = 255
-    edges = truth.edge_map(case(image))
-    assert edges[50].argmax() in (99, 100)
-    assert edges[:, :90].max() == 0
-    assert edges[:, 110:].max() == 0
-
-
-def test_the_centre_map_peaks_in_the_middle() -> None:
-    centre = truth.centre_map(case(np.zeros((224, 224, 3))))
-    row, column = np.unravel_index(centre.argmax(), centre.shape)
-    assert {int(row), int(column)} <= {111, 112}
-
-
 def test_cases_ask_for_a_disease_that_is_there() -> None:
-    ones, twos = list(truth.single_cases(4)), list(truth.double_cases(3))
-    assert [c.target for c in ones] == ["rust", "scab", "black rot", "rust"]
-    assert [c.target for c in twos] == [name for pair in PAIRS for name in pair]
-    assert all(c.mask.any() for c in ones + twos)
-
-
-def test_a_perfect_map_scores_one() -> None:
-    cases = list(truth.single_cases(3))
-    assert truth.measure(lambda c: c.mask.astype(np.float32), cases) == truth.Score(1.0, 1.0)
-    assert truth.measure(truth.random_map, cases).share < 0.2
-
-
-def test_the_table_has_a_row_a_map() -> None:
-    ones, twos = list(truth.single_cases(1)), list(truth.double_cases(1))
-    lines = list(truth.table({"lesions": lambda c: c.mask.astype(np.float32)}, ones, twos))
-    assert lines[2] == "| lesions | 1.00 | 1.00 | 1.00 | 1.00 |"
-    assert {line.count("|") for line in lines} == {6}
+    ones, twos = list(single_cases(4)), list(double_cases(3))
+    assert [c.targets for c in ones] == [("rust",), ("scab",), ("black rot",), ("rust",)]
+    assert [c.targets for c in twos] == [tuple(pair) for pair in PAIRS]
+    assert all(mask.any() for c in ones + twos for mask in c.masks)
 
 
 def test_the_network_file_needs_only_torch() -> None:

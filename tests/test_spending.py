@@ -74,3 +74,10 @@ def test_the_pace_is_that_of_a_pass() -> None:
     pace = measured_pace(classifier(made(Slow)))
     assert pace.forward >= 0.03
     assert pace.backward >= 0
+
+
+def test_quality_is_a_part_of_what_a_request_spends() -> None:
+    explainer = Explainer(classifier(made(Modules), limits=Limits(max_forwards=50)))
+    explainer.explain(picture(0))
+    with pytest.raises(RequestError, match="max_forwards"):
+        explainer.explain(picture(0), quality=True)

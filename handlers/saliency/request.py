@@ -11,12 +11,14 @@ from saliency.errors import RequestError, bad_option
 from saliency.image import Picture, decode, grey
 from saliency.message import Message, gathered, picture_bytes
 from saliency.methods import METHODS
+from saliency.methods.base import Cost
 from saliency.methods.layers import names
 from saliency.model import Classifier
 from saliency.needs import lacking
 from saliency.negotiation import accepted
 from saliency.objective import Objective
 from saliency.options import FORMATS, Asked, Options, read_options
+from saliency.quality import quality_cost
 from saliency.schema import shown
 from saliency.spending import check_cost
 from saliency.targets import RUNNER_UP, Class, Rank, find_class
@@ -45,7 +47,9 @@ def read_query(message: Message, classifier: Classifier) -> Query:
     objective = _objective(options, classifier)
     parameters = _checked(replace(asked, options=options), classifier)
     method = METHODS[options.method]
-    check_cost(options.method, method.cost(parameters, classifier.input), len(objective.targets), classifier)
+    cost, targets = method.cost(parameters, classifier.input), len(objective.targets)
+    cost += quality_cost(cost, targets) if options.quality else Cost(0)
+    check_cost(options.method, cost, targets, classifier)
     picture = _no_picture(data, options, classifier) if method.pictureless else _picture(data, classifier)
     check_answer(picture, options, classifier)
     return Query(picture, options, parameters, objective)

@@ -39,11 +39,11 @@ def _seconds(run: Callable[[Tensor], Tensor], row: Tensor) -> float:
 
 def check_cost(method: str, cost: Cost, targets: int, classifier: Classifier) -> None:
     """Raise a 400, with the bound, for a request that would pass the archive's limits of passes or seconds."""
-    limits, pace = classifier.limits, classifier.pace
-    said = f"'{method}' with these parameters evaluates up to {cost.forwards:,} pictures"
-    if cost.forwards > limits.max_forwards:
+    limits, pace, pictures = classifier.limits, classifier.pace, cost.pictures(targets)
+    said = f"'{method}' with these parameters evaluates up to {pictures:,} pictures"
+    if pictures > limits.max_forwards:
         raise bad_option("method", f"{said}, and the limit is {limits.max_forwards:,} (max_forwards)")
-    seconds = cost.forwards * pace.forward + cost.backwards * targets * pace.backward
+    seconds = pictures * pace.forward + cost.backwards * targets * pace.backward
     if seconds > limits.max_seconds:
         message = f"{said}, about {seconds:,.0f} seconds here, and the limit is {limits.max_seconds} (max_seconds)"
         raise bad_option("method", message)

@@ -56,6 +56,15 @@ class Cost:
     backwards: int = 0
     per_target: int = 0
 
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.forwards + other.forwards, self.backwards + other.backwards, self.per_target + other.per_target
+        )
+
+    def pictures(self, targets: int) -> int:
+        """Return the rows forward for so many targets."""
+        return self.forwards + self.per_target * targets
+
 
 def one_pass(p: object, spec: InputSpec) -> Cost:
     """Return the cost of the clean picture forward and backward."""

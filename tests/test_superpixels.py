@@ -53,6 +53,15 @@ def test_about_as_many_come_as_are_asked_for(kind: str, count: int) -> None:
     assert 0.75 * count <= len(used(segments(scene(120, 160), count, kind))) <= count
 
 
+@pytest.mark.parametrize("count", [6, 50])
+@pytest.mark.parametrize("size", [(22, 13), (120, 160)])
+def test_mere_noise_is_not_left_in_one_piece(size: tuple[int, int], count: int) -> None:
+    labels = segments(noise(3, *size), count, "slic")
+    assert 0.5 * count <= len(used(labels)) <= count
+    assert int(parts(labels.numpy()).max()) == int(labels.max())
+    assert labels.flatten().bincount().max() < 0.5 * labels.numel()
+
+
 @pytest.mark.parametrize("kind", SUPERPIXELS)
 def test_more_than_the_pixels_are_as_many_as_the_pixels_at_most(kind: str) -> None:
     assert len(used(segments(torch.zeros(3, 5, 4), 500, kind))) == 20

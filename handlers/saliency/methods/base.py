@@ -58,13 +58,19 @@ def one_pass(p: object, spec: InputSpec) -> Cost:
     return Cost(1, 1)
 
 
+def as_sent(p: object, spec: InputSpec) -> object:
+    """Return parameters that fit every input, as they are."""
+    return p
+
+
 @dataclass(frozen=True)
 class Method:
     """An entry of the table of methods.
 
     `function(subject, parameters)` yields rows, the first of which is always the clean picture alone or in front:
     its logits are the predictions. `parameters` is the schema of its parameters, of which `cost(parameters, input)`
-    tells how much a request may spend.
+    tells how much a request may spend. `fit(parameters, input)` fills in what depends on the input's size, so that the
+    answer tells what was used; what does not fit the input is its 400.
     """
 
     function: Callable[[Subject, Any], Steps]
@@ -72,6 +78,7 @@ class Method:
     paper: str
     needs: tuple[Need, ...] = ()
     cost: Callable[[Any, InputSpec], Cost] = one_pass
+    fit: Callable[[Any, InputSpec], Any] = as_sent
 
 
 def chunks(x: Tensor) -> Iterator[Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -13,8 +13,8 @@ from torch import Tensor
 from saliency.image import InputSpec
 from saliency.methods.base import CHUNK, MOST_PASSES, Cost, Maps, Method, Steps, Subject
 from saliency.methods.baselines import baseline, baseline_option, seed_option, seeded
-from saliency.objective import evaluate
-from saliency.rows import Rows
+from saliency.objective import Objective, evaluate
+from saliency.rows import Answer, Rows
 from saliency.schema import Integer, Number, option
 
 
@@ -72,15 +72,7 @@ def integrated_gradients(subject: Subject, p: IntegratedGradients) -> Steps:
     start = baseline(p.baseline, subject.x, subject.spec, p.seed)
     ends = yield Rows(torch.cat([subject.x, start]), subject.objective, gradient=False)
     objective = subject.objective.fixed(ends.pairs[0])
-    points, weights = np.polynomial.legendre.leggauss(p.steps)
-    alphas = torch.from_numpy((points + 1) / 2).to(subject.x).view(-1, 1, 1, 1)
-    mean: Tensor | None = None
-    for alpha, weight in zip(alphas.split(CHUNK), torch.from_numpy(weights / 2).split(CHUNK), strict=True):
-        answer = yield Rows(start + alpha * (subject.x - start), objective)
-        grads = answer.grad
-        part = torch.einsum("tnchw,n->tchw", grads, weight.to(grads))
-        mean = part if mean is None else mean + part
-    assert mean is not None
+    mean = yield from mean_gradient(start, subject.x, objective, p.steps)
     maps = mean * (subject.x - start).to(mean)
     return Maps(
         maps,
@@ -88,6 +80,20 @@ def integrated_gradients(subject: Subject, p: IntegratedGradients) -> Steps:
             _completeness(m, ends.logits, pair, objective.score) for m, pair in zip(maps, ends.pairs[0], strict=True)
         ),
     )
+
+
+def mean_gradient(start: Tensor, end: Tensor, objective: Objective, steps: int) -> Generator[Rows, Answer, Tensor]:
+    """Return the mean gradient [T, C, H, W] on the straight path between two inputs, by Gauss-Legendre quadrature."""
+    points, weights = np.polynomial.legendre.leggauss(steps)
+    alphas = torch.from_numpy((points + 1) / 2).to(end).view(-1, 1, 1, 1)
+    mean: Tensor | None = None
+    for alpha, weight in zip(alphas.split(CHUNK), torch.from_numpy(weights / 2).split(CHUNK), strict=True):
+        answer = yield Rows(start + alpha * (end - start), objective)
+        grads = answer.grad
+        part = torch.einsum("tnchw,n->tchw", grads, weight.to(grads))
+        mean = part if mean is None else mean + part
+    assert mean is not None
+    return mean
 
 
 def _completeness(attribution: Tensor, ends: Tensor, pair: tuple[int, int], score: str) -> dict[str, float]:

@@ -18,7 +18,12 @@ from saliency.explainer import Explainer
 from saliency.explanation import Explanation
 from saliency.message import Message
 from saliency.methods import METHODS
+from saliency.methods.ablation import ABLATION
 from saliency.methods.base import Need
+from saliency.methods.occlusion import OCCLUSION
+from saliency.methods.rise import RISE
+from saliency.methods.shapley import SHAPLEY
+from saliency.methods.surrogates import SURROGATES
 from saliency.model import Classifier, load_classifier
 from saliency.passes import Forward, logits_and_gradient, predicted, relative
 from saliency.precision import Precision, choose_precision, known_precision
@@ -141,8 +146,16 @@ def test_every_method_is_answered_in_bfloat16(network: type[nn.Module]) -> None:
     reduced = replace(exact, precision=choose_precision("bf16", exact.network, inputs(2)))
     allowed = 10 * reduced.precision.gradient_error
     methods = [name for name in METHODS if exact.rectifiers or Need.RECTIFIERS not in METHODS[name].needs]
-    for ours, theirs in zip(maps(reduced, methods), maps(exact, methods), strict=True):
-        assert 0 < relative(ours, theirs) < allowed
+    # a difference of scores, however small, hears the rounding of both
+    rounding = 2 * reduced.precision.logits_error * float(exact.forward(inputs(2)).abs().max())
+    for name, ours, theirs in zip(methods, maps(reduced, methods), maps(exact, methods), strict=True):
+        if name in WITHOUT_GRADIENTS:
+            assert 0 < float((ours - theirs).abs().max()) < rounding
+        else:
+            assert 0 < relative(ours, theirs) < allowed
+
+
+WITHOUT_GRADIENTS = {**OCCLUSION, **RISE, **ABLATION, **SURROGATES, **SHAPLEY}
 
 
 def maps(model: Classifier, methods: list[str]) -> list[Tensor]:

@@ -46,7 +46,9 @@ def _again(query: Query, subject: Subject) -> tuple[Callable[[Subject], Steps] |
     name = query.options.method
     method = METHODS[name]
     cost = method.cost(query.parameters, subject.spec)
-    if not repeated(cost).forwards:
-        why = f"'{name}' evaluates {cost.forwards} rows here, and is run again where they are at most {MOST_REPEATED}"
+    if not repeated(cost).pictures(1):
+        why = (
+            f"'{name}' evaluates {cost.pictures(1)} rows here, and is run again where they are at most {MOST_REPEATED}"
+        )
         return None, why
     return lambda other: method.function(other, query.parameters), ""

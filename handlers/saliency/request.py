@@ -112,16 +112,17 @@ def _objective(options: Options, classifier: Classifier) -> Objective:
 
 
 def _checked(asked: Asked, classifier: Classifier) -> object:
-    """Return the method's parameters with the layer named, if this network can take the method."""
+    """Return the method's parameters, fitted to the input and the layer named, if this network can take the method."""
     if why := lacking(asked.options.method, classifier):
         raise RequestError(422, "MethodException", why, "method")
-    if not hasattr(asked.parameters, "layer"):
-        return asked.parameters
-    layer = asked.parameters.layer or str(classifier.layers.default)
+    parameters = METHODS[asked.options.method].fit(asked.parameters, classifier.input)
+    if not hasattr(parameters, "layer"):
+        return parameters
+    layer = parameters.layer or str(classifier.layers.default)
     for name in names(layer):
         if name not in classifier.layers.names:
             raise _no_layer(name, classifier)
-    return replace(asked.parameters, layer=layer)  # type: ignore[type-var]
+    return replace(parameters, layer=layer)
 
 
 def _no_layer(layer: str, classifier: Classifier) -> RequestError:

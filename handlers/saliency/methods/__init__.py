@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from saliency.methods.ablation import ABLATION
 from saliency.methods.base import Method
 from saliency.methods.blurred import BLURRED
 from saliency.methods.cams import CAMS
@@ -13,7 +14,12 @@ from saliency.methods.gradients import GRADIENTS
 from saliency.methods.guided_path import GUIDED_PATH
 from saliency.methods.masked_cams import MASKED_CAMS
 from saliency.methods.noise import NOISE
+from saliency.methods.occlusion import OCCLUSION
 from saliency.methods.paths import PATHS
+from saliency.methods.rise import RISE
+from saliency.methods.shapley import SHAPLEY
+from saliency.methods.surrogates import SURROGATES
+from saliency.methods.xrai import XRAI
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
@@ -25,5 +31,11 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         **GUIDED_PATH,
         **CAMS,
         **MASKED_CAMS,
+        **OCCLUSION,
+        **RISE,
+        **ABLATION,
+        **SURROGATES,
+        **SHAPLEY,
+        **XRAI,
     }
 )

@@ -71,14 +71,21 @@ def one_pass(p: object, spec: InputSpec) -> Cost:
     return Cost(1, 1)
 
 
+def as_sent(p: object, spec: InputSpec) -> object:
+    """Return parameters that fit every input, as they are."""
+    return p
+
+
 @dataclass(frozen=True)
 class Method:
     """An entry of the table of methods.
 
     `function(subject, parameters)` yields rows, the first of which is always the clean picture alone or in front:
     its logits are the predictions. `parameters` is the schema of its parameters, of which `cost(parameters, input)`
-    tells how much a request may spend. `local` says that its maps are gradients, in units of score per unit of input;
-    those of the others are shares of the score. A method that is `pictureless` is given grey, and named classes.
+    tells how much a request may spend. `fit(parameters, input)` fills in what depends on the input's size, so that the
+    answer tells what was used; what does not fit the input is its 400. `local` says that its maps are gradients, in
+    units of score per unit of input; those of the others are shares of the score. A method that is `pictureless` is
+    given grey, and named classes.
     """
 
     function: Callable[[Subject, Any], Steps]
@@ -86,6 +93,7 @@ class Method:
     paper: str
     needs: tuple[Need, ...] = ()
     cost: Callable[[Any, InputSpec], Cost] = one_pass
+    fit: Callable[[Any, InputSpec], Any] = as_sent
     local: bool = False
     pictureless: bool = False
 

@@ -40,12 +40,12 @@ def integrated_gradients(subject: Subject, p: IntegratedGradients) -> Steps:
     start = baseline(p.baseline, subject.x, subject.spec, p.seed)
     ends = yield Rows(torch.cat([subject.x, start]), subject.objective, gradient=False)
     objective = subject.objective.fixed(ends.pairs[0])
-    maps = yield from attributed(_path(subject.x, start, p.steps), objective)
+    maps = yield from attributed(straight(subject.x, start, p.steps), objective)
     return Maps(maps, completeness(maps, ends.logits[0], ends.logits[1:], ends.pairs[0], objective.score))
 
 
-def _path(x: Tensor, start: Tensor, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the points of the quadrature, and the part of the way that each stands for, [n, C, H, W] each."""
+def straight(x: Tensor, start: Tensor, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the points of Gauss-Legendre quadrature, and the part of the way for which each stands, [n, C, H, W]."""
     nodes, weights = (torch.from_numpy(v / 2).to(x).view(-1, 1, 1, 1) for v in np.polynomial.legendre.leggauss(steps))
     for alpha, weight in zip((nodes + 0.5).split(CHUNK), weights.split(CHUNK), strict=True):
         yield start + alpha * (x - start), weight * (x - start)

@@ -56,7 +56,7 @@ SCORES: Mapping[str, Score] = MappingProxyType(
 def quality_cost(method: Cost, targets: int = 1) -> Cost:
     """Return the rows that the scores of a method's maps spend at most, beyond the method's own."""
     again = repeated(method)
-    return Cost(sum(score.rows(targets + 1) for score in SCORES.values()) + again.forwards, again.backwards)
+    return Cost(sum(score.rows(targets + 1) for score in SCORES.values())) + again
 
 
 def random_values(like: Tensor) -> Tensor:

@@ -107,4 +107,6 @@ def _moved(before: Tensor, after: Tensor) -> Tensor:
 
 def repeated(method: Cost) -> Cost:
     """Return what max-sensitivity spends on a method of that cost: nothing where it is above MOST_REPEATED."""
-    return Cost(0) if method.forwards > MOST_REPEATED else Cost(COPIES * method.forwards, COPIES * method.backwards)
+    if method.pictures(1) > MOST_REPEATED:
+        return Cost(0)
+    return Cost(COPIES * method.forwards, COPIES * method.backwards, COPIES * method.per_target)

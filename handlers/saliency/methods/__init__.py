@@ -7,7 +7,8 @@ from types import MappingProxyType
 
 from saliency.methods.base import Method
 from saliency.methods.cams import CAMS
+from saliency.methods.decomposition import DECOMPOSITIONS
 from saliency.methods.gradients import GRADIENTS
 from saliency.methods.paths import PATHS
 
-METHODS: Mapping[str, Method] = MappingProxyType({**GRADIENTS, **PATHS, **CAMS})
+METHODS: Mapping[str, Method] = MappingProxyType({**GRADIENTS, **PATHS, **CAMS, **DECOMPOSITIONS})

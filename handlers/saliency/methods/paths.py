@@ -13,7 +13,7 @@ from torch import Tensor
 from saliency.image import InputSpec
 from saliency.methods.base import CHUNK, MOST_PASSES, Cost, Maps, Method, Steps, Subject
 from saliency.methods.baselines import baseline, baseline_option, seed_option, seeded
-from saliency.objective import evaluate
+from saliency.methods.completeness import completeness
 from saliency.rows import Rows
 from saliency.schema import Integer, Number, option
 
@@ -84,19 +84,8 @@ def integrated_gradients(subject: Subject, p: IntegratedGradients) -> Steps:
     maps = mean * (subject.x - start).to(mean)
     return Maps(
         maps,
-        tuple(
-            _completeness(m, ends.logits, pair, objective.score) for m, pair in zip(maps, ends.pairs[0], strict=True)
-        ),
+        tuple(completeness(m, ends.logits, pair, objective.score) for m, pair in zip(maps, ends.pairs[0], strict=True)),
     )
-
-
-def _completeness(attribution: Tensor, ends: Tensor, pair: tuple[int, int], score: str) -> dict[str, float]:
-    """Return how far a map's sum is from the difference in score between the path's ends, given their logits [2, K]."""
-    difference = evaluate(ends[0], pair, score)[0] - evaluate(ends[1], pair, score)[0]
-    return {
-        "score_difference": difference,
-        "completeness_gap": float(attribution.double().sum()) - difference,
-    }
 
 
 PATHS: Mapping[str, Method] = MappingProxyType(

@@ -9,6 +9,7 @@ from saliency.methods.ablation import ABLATION
 from saliency.methods.base import Method
 from saliency.methods.blurred import BLURRED
 from saliency.methods.cams import CAMS
+from saliency.methods.decomposition import DECOMPOSITIONS
 from saliency.methods.gradient_shap import GRADIENT_SHAP
 from saliency.methods.gradients import GRADIENTS
 from saliency.methods.guided_path import GUIDED_PATH
@@ -29,6 +30,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         **GRADIENT_SHAP,
         **BLURRED,
         **GUIDED_PATH,
+        **DECOMPOSITIONS,
         **CAMS,
         **MASKED_CAMS,
         **OCCLUSION,

@@ -3,6 +3,7 @@
     python scripts/archive.py --model-name resnet18 --arch resnet18 --weights DEFAULT
     python scripts/archive.py --model-name x --arch timm:convnext_tiny --weights none
     python scripts/archive.py --model-name mine --model-file net.py --serialized-file net.pt --labels labels.txt
+    python scripts/archive.py --model-name mine --serialized-file scripted.pt --labels labels.txt
 
 Exit status: 0 archived, 1 refused (a network that cannot be loaded or explained), 2 something typed is wrong.
 """
@@ -79,16 +80,17 @@ def self_check(mar: Path, folder: Path, wanted: Wanted) -> Mapping[str, object]:
 def summary(source: Source, wanted: Wanted, figures: Mapping[str, object]) -> str:
     """Return what a person wants to know of the archive, in a few lines."""
     height, width = source.input.size
+    no_layer = "TorchScript does not show its layers" if wanted.scripted else "no layer keeps a spatial grid"
     known = "" if source.labels else ", unnamed: --labels names them"
     error = float(str(figures["largest_relative_error"]))
     note = "\n  beware      the output sums to 1: it seems to be probabilities, where logits are meant"
     return "\n".join(
         [
             f"{wanted.mar}  {wanted.mar.stat().st_size / 1e6:.1f} MB",
-            f"  network     {source.arch or wanted.model_file}, weights {wanted.weights}",
+            f"  network     {source.arch or wanted.model_file or 'TorchScript'}, weights {wanted.weights}",
             f"  input       {height} x {width}, resize {source.input.resize}, {source.input.interpolation}",
             f"  classes     {figures['classes']}{known}{_place(wanted)}",
-            f"  CAM layer   {figures['default_layer'] or 'none: no layer keeps a spatial grid'}",
+            f"  CAM layer   {figures['default_layer'] or f'none: {no_layer}'}",
             *_speed(wanted, figures),
             f"  self-check  gradient = slope to {error:.1e} along {figures['directions']} directions",
         ]

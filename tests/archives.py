@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -67,6 +68,15 @@ def laid_out(folder: Path, state: object, handler: Mapping[str, object], **manif
     (folder / "MAR-INF" / "MANIFEST.json").write_text(json.dumps({"model": model}))
     (folder / "model-config.yaml").write_text(yaml.safe_dump({"batchSize": 8, "handler": dict(handler)}))
     return folder
+
+
+def scripted(path: Path, network: nn.Module, freeze: bool = False) -> Path:
+    """Return a TorchScript file of a network, which is frozen if that is asked for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # TorchScript goes out of use; its files do not
+        script = torch.jit.script(network.eval())
+        (torch.jit.freeze(script) if freeze else script).save(str(path))
+    return path
 
 
 def configured(folder: Path, **keys: object) -> Path:

@@ -61,6 +61,7 @@ def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the embedded model's archive and those of ARCHIVES, written by scripts/archive.py."""
     store = tmp_path_factory.mktemp("model_store")
     archives = {**ARCHIVES, **{f"{name} 1.0": own(name, tmp_path_factory.mktemp("weights")) for name in OWN}}
+    archives["scripted 1.0"] = scripted(tmp_path_factory.mktemp("scripted"))
     with ThreadPoolExecutor(2) as pool:
         made: list[Future[Path]] = [pool.submit(archive_leaves, store)]
         made += [pool.submit(archive, store, key, arguments) for key, arguments in archives.items()]
@@ -79,6 +80,19 @@ def own(name: str, folder: Path) -> Sequence[str]:
     torch.save(getattr(module, name.capitalize())().state_dict(), weights)
     files = ("--model-file", str(ROOT / "tests" / "models" / f"{name}.py"), "--serialized-file", str(weights))
     return (*files, "--input-size", "32", "--resize", "32", "--batch-size", "8", "--max-batch-delay", "400")
+
+
+def scripted(folder: Path) -> Sequence[str]:
+    """Return the archive arguments of a TorchScript file that holds a small SqueezeNet with seeded weights."""
+    import torch
+    from torchvision import models
+
+    from tests import archives
+
+    torch.manual_seed(0)
+    file = archives.scripted(folder / "scripted.pt", models.squeezenet1_1(num_classes=7))
+    shape = ("--input-size", "64", "--resize", "64", "--batch-size", "8", "--max-batch-delay", "400")
+    return ("--serialized-file", str(file), *shape)
 
 
 def archive(store: Path, key: str, arguments: Sequence[str]) -> Path:

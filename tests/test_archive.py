@@ -11,12 +11,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from saliency.errors import RequestError
 from saliency.explainer import Explainer
+from saliency.methods import METHODS
+from saliency.methods.base import Need
 from scripts.archive import main
 from scripts.archiving.arguments import UsageError
 from scripts.archiving.check import generated_picture
 from scripts.archiving.sources import find_source
-from tests.archives import model_file, own_words, returning, wanted
+from tests.archives import model_file, own_words, returning, scripted, seeded, wanted
 
 CPU = torch.device("cpu")
 
@@ -200,3 +203,69 @@ def test_any_numbers_are_defaults_or_bad_usage(given_defaults: dict[str, str]) -
         return
     assert defaults.keys() == given_defaults.keys()
     assert all(isinstance(value, int | float) for value in defaults.values())
+
+
+def script_words(folder: Path, *flags: str, freeze: bool = False) -> list[str]:
+    """Return the words that archive a small scripted network into `folder`."""
+    path = scripted(folder / "net.pt", seeded(model_file(folder / "source")), freeze)
+    shape = ["--input-size", "16", "--resize", "16"]
+    return ["--model-name", "s", "--export-path", str(folder / "store"), "--serialized-file", str(path), *shape, *flags]
+
+
+def test_a_scripted_network_is_archived_and_explains_as_the_eager_one_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(script_words(tmp_path)) == 0
+    assert "network     TorchScript" in capsys.readouterr().out
+    with zipfile.ZipFile(tmp_path / "store" / "s.mar") as archive:
+        assert archive.read("s.pt") == (tmp_path / "net.pt").read_bytes()
+        figures = json.loads(archive.read("self_check.json"))
+    assert 0 < figures["largest_relative_error"] < 1e-4
+    assert main(own_words(tmp_path)) == 0
+    script, eager = (Explainer.load(tmp_path / "store" / f"{name}.mar") for name in ("s", "small"))
+    picture = generated_picture(script.classifier.input)
+    for name, method in METHODS.items():
+        if Need.HOOKS in method.needs:
+            with pytest.raises(RequestError, match=f"'{name}' needs to listen .* which TorchScript forbids") as refusal:
+                script.explain(picture, method=name)
+            assert refusal.value.status == 422
+            continue
+        found, expected = (e.explain(picture, method=name, target="top2").maps for e in (script, eager))
+        for one, other in zip(found, expected, strict=True):
+            scale = abs(other.saliency).max()
+            assert abs(one.saliency - other.saliency).max() < 1e-3 * scale
+
+
+def test_a_script_that_float64_breaks_is_refused_with_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(script_words(tmp_path, freeze=True)) == 1
+    assert "it fails in float64, in which its gradient is checked: " in (said := capsys.readouterr().err)
+    assert "TorchScript must not be frozen" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--weights", "none"], "--weights is for --arch or --model-file|say the same"),
+        (["--num-classes", "3"], "--num-classes and --arguments are for --arch"),
+        (["--arguments", '{"a": 1}'], "--num-classes and --arguments are for --arch"),
+        (["--compile"], "--compile does not apply"),
+        (["--seed", "3"], "--seed does not apply"),
+    ],
+)
+def test_what_means_nothing_to_a_script_is_bad_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], reason: str
+) -> None:
+    assert main(script_words(tmp_path, *flags)) == 2
+    assert re.search(reason, capsys.readouterr().err)
+    assert not (tmp_path / "store").exists()
+
+
+def test_weights_or_a_pickled_network_alone_are_bad_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = script_words(tmp_path)
+    network = seeded(tmp_path / "source" / "net.py")
+    for held in (network.state_dict(), network):
+        torch.save(held, tmp_path / "net.pt")
+        assert main(words) == 2
+        assert "is no TorchScript network: --arch or --model-file must say which" in capsys.readouterr().err
+    assert main(["--model-name", "m", "--serialized-file", "missing.pt"]) == 2
+    assert "there is no file 'missing.pt'" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ import torch
 
 from saliency.errors import ModelError
 from saliency.model import load_classifier
-from saliency.networks import build_network, own_network, timm_module
-from tests.archives import HEAD, SMALL, laid_out, model_file, returning, unpacked
+from saliency.networks import build_network, own_network, scripted_network, timm_module
+from tests.archives import HEAD, SMALL, laid_out, model_file, returning, scripted, seeded, unpacked
 
 CPU = torch.device("cpu")
 
@@ -109,3 +110,33 @@ def test_timm_networks_load(tmp_path: Path, arch: str) -> None:
     x = torch.randn(2, 3, 64, 64)
     torch.testing.assert_close(classifier.forward(x), expected(x), rtol=1e-4, atol=1e-4)
     assert classifier.layers.default
+
+
+def test_a_scripted_network_is_loaded_as_it_is_and_nobody_listens_to_it(tmp_path: Path) -> None:
+    eager = load_classifier(unpacked(tmp_path / "eager"), CPU, fold=False)
+    folder = laid_out(tmp_path / "scripted", {}, {"input": SMALL})
+    scripted(folder / "net.pt", seeded(tmp_path / "eager" / "net.py"))
+    classifier = load_classifier(folder, CPU)
+    assert (classifier.hookable, classifier.folded, classifier.rectifiers) == (False, 0, 0)
+    assert (classifier.layers.names, classifier.layers.default) == ((), None)
+    assert not any(p.requires_grad for p in classifier.network.parameters())
+    assert not classifier.network.training
+    assert classifier.row_bytes() > 0
+    x = torch.ones(2, 3, 16, 16)
+    torch.testing.assert_close(classifier.forward(x), eager.forward(x))
+
+
+def test_what_is_no_script_is_no_network_by_itself(tmp_path: Path) -> None:
+    network = seeded(model_file(tmp_path))
+    for held in (network.state_dict(), network):
+        torch.save(held, tmp_path / "net.pt")
+        with pytest.raises(ModelError, match=r"'net\.pt' is no TorchScript network"):
+            scripted_network(tmp_path / "net.pt")
+
+
+def test_a_broken_script_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("net/code/net.py", "nothing")
+    with pytest.raises(ModelError, match=r"'net\.pt' cannot be read as TorchScript: RuntimeError"):
+        scripted_network(path)

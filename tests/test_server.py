@@ -262,6 +262,22 @@ def test_a_method_that_the_network_cannot_take_is_422(server: TorchServe) -> Non
     assert "ReLU" in said(reply)["message"]
 
 
+@pytest.mark.parametrize(("method", "status"), [("gradient", 200), ("grad_cam", 422), ("guided_backprop", 422)])
+def test_a_torchscript_network_takes_what_needs_no_hooks(server: TorchServe, method: str, status: int) -> None:
+    path = "/explanations/scripted"
+    good = Ask({"target": "3", "method": "integrated_gradients", "steps": "9"}, data=photo(5), path=path)
+    alone = put(server, good)
+    assert alone.status == 200
+    reply, neighbour = together(server, [Ask({"method": method, "target": "top2"}, path=path), good])
+    assert reply.status == status
+    assert_same(neighbour, alone)
+    if status == 200:
+        assert all(values(explanation["saliency"]).any() for explanation in said(reply)["explanations"])
+    else:
+        assert said(reply)["option"] == "method"
+        assert "which TorchScript forbids" in said(reply)["message"]
+
+
 def test_eight_requests_of_one_batch_are_each_what_they_are_alone(server: TorchServe) -> None:
     asks = [
         Ask({"target": "zebra"}, data=photo(1)),

@@ -19,6 +19,7 @@ from saliency.labels import Labels
 from saliency.layers import Layers, find_layers
 from saliency.logits import Choice, find_logits, take_logits
 from saliency.memory import row_bytes
+from saliency.networks import hookable
 from saliency.precision import Precision, choose_precision
 from saliency.rules import count_rectifiers
 from saliency.unpacked import Limits, read_unpacked
@@ -57,7 +58,7 @@ class Classifier:
     @property
     def hookable(self) -> bool:
         """Tell whether modules and functions of the network can be listened to."""
-        return not isinstance(self.network, torch.jit.ScriptModule)
+        return hookable(self.network)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits [n, K] of inputs [n, C, H, W], by the network itself: it may be listened to."""
@@ -104,7 +105,8 @@ def load_classifier(
 
     pair = _noise(archive.input, 2).to(device)
     example = pair[:1]
-    folded = fold_batch_norms(network, forward, example) if fold else 0
+    heard = hookable(network)
+    folded = fold_batch_norms(network, forward, example) if fold and heard else 0
     memory_format = choose_memory_format(network, forward, pair) if channels_last else torch.contiguous_format
     classifier = Classifier(
         name=archive.manifest["modelName"],
@@ -114,8 +116,8 @@ def load_classifier(
         memory_format=memory_format,
         labels=archive.labels(classes),
         input=archive.input,
-        layers=find_layers(network, forward, example),
-        rectifiers=count_rectifiers(forward, example),
+        layers=find_layers(network, forward, example) if heard else Layers((), None),
+        rectifiers=count_rectifiers(forward, example) if heard else 0,
         logits=choice,
         folded=folded,
         defaults=archive.defaults,
@@ -134,7 +136,9 @@ def load_classifier(
 
 def frozen(network: nn.Module) -> nn.Module:
     """Return the network in eval mode and float32, its parameters asking for no gradient."""
-    return network.eval().requires_grad_(False).float()
+    for parameter in network.parameters():  # a script knows no requires_grad_ of its own
+        parameter.requires_grad_(False)
+    return network.eval().float()
 
 
 def dry_run(

@@ -7,6 +7,7 @@ import inspect
 import runpy
 import sys
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,9 @@ import torch
 from torch import nn
 from torchvision import models
 
-from saliency.errors import ModelError
+from saliency.errors import ModelError, said
 from saliency.labels import near_matches
+from saliency.weights import is_scripted
 
 TIMM = "timm:"
 _SLOW = ("googlenet", "inception_v3")
@@ -55,6 +57,24 @@ def own_network(path: Path) -> nn.Module:
         wanted = "takes no arguments" if networks else "is an nn.Module"
         raise ModelError(f"'{path.name}' must define exactly one class that {wanted}, not {len(bare)}: {found}")
     return _built(bare[0], None, {})
+
+
+def scripted_network(path: Path) -> nn.Module:
+    """Return the network that a TorchScript file holds, on the CPU; ModelError says why it cannot be had."""
+    if not is_scripted(path):
+        raise ModelError(f"'{path.name}' is no TorchScript network, and nothing says which network it is of")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # TorchScript goes out of use; its files do not
+            network: nn.Module = torch.jit.load(str(path), map_location="cpu")
+    except Exception as error:
+        raise ModelError(f"'{path.name}' cannot be read as TorchScript: {said(error)}") from error
+    return network
+
+
+def hookable(network: nn.Module) -> bool:
+    """Tell whether a network's modules and functions can be listened to: TorchScript's cannot."""
+    return not isinstance(network, torch.jit.ScriptModule)
 
 
 def _own_module(path: Path) -> ModuleType:
@@ -134,7 +154,7 @@ def _built(builder: Any, name: str | None, arguments: Mapping[str, object]) -> n
     except Exception as error:
         shown = name or builder.__name__
         raise ModelError(f"'{shown}' cannot be built: {type(error).__name__}: {error}") from error
-    if isinstance(network, torch.jit.ScriptModule) or not isinstance(network, nn.Module):
+    if not isinstance(network, nn.Module) or not hookable(network):
         raise ModelError(f"'{name or builder.__name__}' is a {type(network).__name__}, not an eager nn.Module")
     return network
 

@@ -16,7 +16,7 @@ from torch import nn
 from saliency.errors import ModelError
 from saliency.image import InputSpec
 from saliency.labels import Labels, read_labels
-from saliency.networks import build_network, own_network
+from saliency.networks import build_network, own_network, scripted_network
 from saliency.precision import known_precision
 from saliency.pt2 import compile_options
 from saliency.weights import fill, read_state
@@ -92,11 +92,14 @@ class Unpacked:
 
     def network(self) -> nn.Module:
         """Return the archived network with its weights."""
+        weights = self.directory / self.manifest["serializedFile"]
         if model_file := self.manifest.get("modelFile"):
             network = own_network(self.directory / Path(model_file).name)
+        elif arch := self.handler.get("arch"):
+            network = build_network(arch, self.handler.get("arguments") or {}, self.directory)
         else:
-            network = build_network(self.handler["arch"], self.handler.get("arguments") or {}, self.directory)
-        fill(network, read_state(self.directory / self.manifest["serializedFile"]))
+            return scripted_network(weights)
+        fill(network, read_state(weights))
         return network
 
     def labels(self, classes: int) -> Labels:

@@ -21,10 +21,10 @@ _PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
 
 def read_state(path: Path) -> State:
     """Return the state dict in a .pt or .pth file, unwrapped, on the CPU; ModelError says why not."""
-    if _is_scripted(path):
+    if is_scripted(path):
         raise ModelError(
-            f"'{path.name}' is a ScriptModule: it refuses the hooks and rules that explanations need; "
-            "archive the eager network and its state dict"
+            f"'{path.name}' is a ScriptModule, which is a network of its own and no state dict: "
+            "archive it by itself, or the eager network with its state dict"
         )
     try:
         held: object = torch.load(path, map_location="cpu", weights_only=True)
@@ -64,7 +64,7 @@ def fill(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     network.load_state_dict(filled, strict=False)
 
 
-def _is_scripted(path: Path) -> bool:
+def is_scripted(path: Path) -> bool:
     """Tell whether a file is a TorchScript archive: a zip that holds code."""
     if not zipfile.is_zipfile(path):
         return False

@@ -15,6 +15,7 @@ from saliency.logits import Choice
 from saliency.methods import METHODS
 from saliency.options import OPTIONS, PARAMETERS, read_defaults
 from saliency.schema import kinds, read_one
+from saliency.weights import is_scripted
 from scripts.archiving.flags import default_names, parser
 
 WEIGHT_FILES = (".pt", ".pth", ".safetensors")
@@ -61,6 +62,11 @@ class Wanted:
         return self.export_path / f"{self.name}.mar"
 
     @property
+    def scripted(self) -> bool:
+        """Tell whether the weights' file is the network, too: a TorchScript file."""
+        return self.arch is None and self.model_file is None
+
+    @property
     def weights_file(self) -> Path | None:
         """Return the file that `weights` is, None where it is a name; UsageError where it is a file that is missing."""
         path = Path(self.weights)
@@ -76,10 +82,7 @@ def read_arguments(words: Sequence[str] | None = None) -> Wanted:
     said = parser().parse_args(words)
     _check_name("--model-name", said.model_name)
     _check_name("--version", said.version)
-    if (said.arch is None) == (said.model_file is None):
-        raise UsageError("give either --arch (a torchvision or timm classifier) or --model-file (your own network)")
-    if said.model_file is not None and (said.num_classes is not None or said.arguments):
-        raise UsageError("--num-classes and --arguments are for --arch; a network of your own takes no arguments")
+    _check_network(said)
     wanted = Wanted(
         name=said.model_name,
         version=said.version,
@@ -108,6 +111,32 @@ def read_arguments(words: Sequence[str] | None = None) -> Wanted:
     if wanted.mar.exists() and not wanted.force:
         raise UsageError(f"'{wanted.mar}' exists; --force overwrites it")
     return wanted
+
+
+def _check_network(said: argparse.Namespace) -> None:
+    """Raise UsageError where it is not said which network is meant, or what is said does not apply to it."""
+    if (said.arch is None) == (said.model_file is None) and (said.arch or said.serialized_file is None):
+        raise UsageError(
+            "give either --arch (a torchvision or timm classifier) or --model-file (your own network), "
+            "or --serialized-file alone (a TorchScript network)"
+        )
+    if said.arch is None and (said.num_classes is not None or said.arguments):
+        raise UsageError("--num-classes and --arguments are for --arch; a network of your own takes no arguments")
+    if said.arch is None and said.model_file is None:
+        _check_scripted(said)
+
+
+def _check_scripted(said: argparse.Namespace) -> None:
+    """Raise UsageError where --serialized-file is no network by itself, or a flag does not apply to one."""
+    if said.weights:
+        raise UsageError("--weights is for --arch or --model-file; --serialized-file alone is a TorchScript network")
+    if said.compile or said.seed:
+        raise UsageError(f"--{'compile' if said.compile else 'seed'} does not apply to a TorchScript network")
+    if said.serialized_file.is_file() and not is_scripted(said.serialized_file):
+        raise UsageError(
+            f"'{said.serialized_file}' is no TorchScript network: --arch or --model-file must say which network its "
+            "weights are of (pickled modules are not read)"
+        )
 
 
 def _defaults(said: Mapping[str, str | None]) -> dict[str, object]:

@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 
 import saliency
 from saliency.engine import Pass
-from saliency.errors import ModelError, RequestError
+from saliency.errors import ModelError, RequestError, said
 from saliency.explainer import Explainer
 from saliency.image import InputSpec, decode
 from saliency.model import Classifier, load_classifier
@@ -133,7 +133,8 @@ def _check_output(classifier: Classifier, x: Tensor) -> int:
     """Return the predicted class; RefusedError for logits not finite, random, constant, or a matter of neighbours."""
     other = torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=x.dtype)
     with torch.no_grad():
-        first, again, different = (classifier.forward(v) for v in (x, x.clone(), other))
+        first = _first_logits(classifier, x)
+        again, different = (classifier.forward(v) for v in (x.clone(), other))
         together = classifier.forward(torch.cat([x, other]))[:1]
     if not bool(torch.isfinite(first).all()):
         raise RefusedError("the logits of a picture are not finite")
@@ -145,6 +146,15 @@ def _check_output(classifier: Classifier, x: Tensor) -> int:
     if float((first - together).abs().max()) > 1e-6 * scale:
         raise RefusedError("the logits of a picture depend on its neighbours in the batch")
     return int(first.argmax())
+
+
+def _first_logits(classifier: Classifier, x: Tensor) -> Tensor:
+    """Return the logits of `x` in float64; RefusedError where the network knows float32 alone."""
+    try:
+        return classifier.forward(x)
+    except RuntimeError as error:
+        hint = "" if classifier.hookable else "; TorchScript must not be frozen, nor name a precision itself"
+        raise RefusedError(f"it fails in float64, in which its gradient is checked: {said(error)}{hint}") from error
 
 
 def _gradient(classifier: Classifier, x: Tensor, index: int) -> Tensor:
@@ -211,12 +221,12 @@ def main(unpacked: str, report: str) -> None:
     directory = Path(unpacked).resolve()
     assert Path(str(saliency.__file__)).resolve().is_relative_to(directory), "this is not the archive's own code"
     try:
-        said = check(directory)
+        figures = check(directory)
     except RequestError as error:
-        said = {"refused": error.message, "option": error.option}
+        figures = {"refused": error.message, "option": error.option}
     except (ModelError, RefusedError) as error:
-        said = {"refused": str(error)}
-    Path(report).write_text(json.dumps(said), encoding="utf-8")
+        figures = {"refused": str(error)}
+    Path(report).write_text(json.dumps(figures), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--arch", help="torchvision classifier, or timm:NAME")
     group.add_argument("--arguments", type=_mapping, default={}, metavar="JSON", help="for the network's builder")
     group.add_argument("--model-file", type=Path, help="Python file with your own network, one class without arguments")
-    group.add_argument("--serialized-file", type=Path, help="weights of --model-file: a state dict")
+    group.add_argument("--serialized-file", type=Path, help="state dict of --model-file; alone, a TorchScript network")
     group.add_argument("--weights", help="DEFAULT, none (seeded random), a name, or a .pt, .pth, .safetensors file")
     group.add_argument("--seed", type=int, default=0, help="of random weights")
     group.add_argument("--num-classes", type=_positive, help="by default found in the weights")

@@ -14,7 +14,7 @@ from torchvision import models
 from saliency.errors import ModelError
 from saliency.image import InputSpec
 from saliency.labels import near_matches
-from saliency.networks import TIMM, build_network, own_network, timm_module, torchvision_names
+from saliency.networks import TIMM, build_network, own_network, scripted_network, timm_module, torchvision_names
 from saliency.weights import State, fill
 from scripts.archiving.arguments import UsageError, Wanted
 from scripts.archiving.files import download, read_weights
@@ -39,20 +39,32 @@ def find_source(wanted: Wanted) -> Source:
     """Return the network that is wanted; UsageError or ModelError says why it cannot be had."""
     if wanted.model_file:
         return _own(wanted, wanted.model_file)
-    assert wanted.arch is not None
+    if wanted.arch is None:
+        return _scripted(wanted)
     return _timm(wanted, wanted.arch) if wanted.arch.startswith(TIMM) else _torchvision(wanted, wanted.arch.lower())
 
 
 def _own(wanted: Wanted, path: Path) -> Source:
-    """Return the user's own network; what the command line does not say of its input is as for ImageNet."""
+    """Return the user's own network."""
     torch.manual_seed(wanted.seed)
     network = own_network(path)
     if wanted.weights_file:
         fill(network, read_weights(wanted.weights_file))
     elif wanted.weights.lower() != "none":
         raise UsageError(f"--weights '{wanted.weights}' is no file; your own network has no weights by name")
+    return Source(network, _own_input(wanted), wanted.labels)
+
+
+def _scripted(wanted: Wanted) -> Source:
+    """Return the network of a TorchScript file, which is described as the user's own is."""
+    assert wanted.weights_file is not None
+    return Source(scripted_network(wanted.weights_file), _own_input(wanted), wanted.labels)
+
+
+def _own_input(wanted: Wanted) -> InputSpec:
+    """Return the input of the user's own network; what the command line does not say of it is as for ImageNet."""
     size = wanted.size or (224, 224)
-    return Source(network, changed_input(InputSpec(size, (max(size),)), wanted), wanted.labels)
+    return changed_input(InputSpec(size, (max(size),)), wanted)
 
 
 def _torchvision(wanted: Wanted, arch: str) -> Source:

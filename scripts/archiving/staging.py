@@ -33,7 +33,10 @@ def pack(source: Source, wanted: Wanted, folder: Path) -> Path:
     for made in (stage / "extra", out, scratch):
         made.mkdir(parents=True)
     weights = stage / f"{wanted.name}.pt"
-    torch.save(source.network.state_dict(), weights)
+    if wanted.scripted:
+        shutil.copyfile(wanted.weights, weights)
+    else:
+        torch.save(source.network.state_dict(), weights)
     config = stage / "model-config.yaml"
     config.write_text(yaml.safe_dump(configuration(source, wanted), sort_keys=False), encoding="utf-8")
     _stage_extra(source, stage / "extra")

@@ -8,7 +8,8 @@ from types import MappingProxyType
 from saliency.methods.base import Method
 from saliency.methods.cams import CAMS
 from saliency.methods.gradients import GRADIENTS
+from saliency.methods.inside import INSIDE
 from saliency.methods.masked_cams import MASKED_CAMS
 from saliency.methods.paths import PATHS
 
-METHODS: Mapping[str, Method] = MappingProxyType({**GRADIENTS, **PATHS, **CAMS, **MASKED_CAMS})
+METHODS: Mapping[str, Method] = MappingProxyType({**GRADIENTS, **PATHS, **CAMS, **MASKED_CAMS, **INSIDE})

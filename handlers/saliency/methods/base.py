@@ -19,10 +19,10 @@ MOST_PASSES = 500  # of a parameter that counts samples or steps
 
 @dataclass(frozen=True)
 class Maps:
-    """A method's maps [T, C, H, W] before `reduce` (C = 1 where a map has no channels), and scalars found."""
+    """A method's maps [T, C, H, W] before `reduce` (C = 1 where a map has no channels), and JSON values found."""
 
     values: Tensor
-    findings: tuple[Mapping[str, float], ...] = ()
+    findings: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class Method:
 
     `function(subject, parameters)` yields rows, the first of which is always the clean picture alone or in front:
     its logits are the predictions. `parameters` is the schema of its parameters, of which `cost(parameters, input)`
-    tells how much a request may spend.
+    tells how much a request may spend. The maps of a `sheet` are a layer's channels, on its own grid and of no class:
+    there is one for all classes, its channels are kept, and it is drawn as a sheet of tiles.
     """
 
     function: Callable[[Subject, Any], Steps]
@@ -72,6 +73,7 @@ class Method:
     paper: str
     needs: tuple[Need, ...] = ()
     cost: Callable[[Any, InputSpec], Cost] = one_pass
+    sheet: bool = False
 
 
 def chunks(x: Tensor) -> Iterator[Tensor]:

@@ -28,13 +28,18 @@ def noiseless(method: str) -> dict[str, object]:
     return {"noise": 0} if "noise" in kinds(METHODS[method].parameters) else {}
 
 
+def signed(method: str) -> dict[str, object]:
+    """Return what keeps a map's signs: a sheet keeps them by itself."""
+    return {} if METHODS[method].sheet else {"reduce": "sum"}
+
+
 def maps(device: str) -> list[np.ndarray]:
     """Return every method's map of a batch that holds one request of each."""
     model = replace(classifier(made(Modules)), device=torch.device(device))
     explainer = Explainer(replace(model, network=model.network.to(device)))
     queries: list[Query] = [
         read_query(Message(fields | {"data": picture(i)}, explain=True), model)
-        for i, fields in enumerate({"method": m, "reduce": "sum", **noiseless(m)} for m in METHODS)
+        for i, fields in enumerate({"method": m, **signed(m), **noiseless(m)} for m in METHODS)
     ]
     outcomes = explainer.begin(list(queries)).forward().finish()
     assert all(isinstance(outcome, Explanation) for outcome in outcomes)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from saliency.methods.base import CHUNK, Cost
 from saliency.methods.cams import upsampled
-from saliency.methods.masked_cams import MASKED_CAMS, MaskedCam, strongest
+from saliency.methods.layers import strongest
+from saliency.methods.masked_cams import MASKED_CAMS, MaskedCam
 from saliency.objective import Objective
 from saliency.targets import Rank
 from tests.networks import CLASSES, Modules, classifier, inputs, made

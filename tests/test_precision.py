@@ -161,8 +161,9 @@ WITHOUT_GRADIENTS = {**OCCLUSION, **RISE, **ABLATION, **SURROGATES, **SHAPLEY}
 def maps(model: Classifier, methods: list[str]) -> list[Tensor]:
     """Return the maps of a batch that holds one request of each method."""
     queries: list[Query | RequestError] = [
-        read_query(Message({"data": picture(1), "method": method, "target": 2, "reduce": "sum"}, explain=True), model)
+        read_query(Message({"data": picture(1), "method": method, "target": 2, "reduce": reduce}, explain=True), model)
         for method in methods
+        for reduce in ["none" if METHODS[method].sheet else "sum"]
     ]
     outcomes = Explainer(model).begin(queries).forward().finish()
     found = [torch.from_numpy(one.maps[0].saliency) for one in outcomes if isinstance(one, Explanation)]

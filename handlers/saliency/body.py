@@ -15,6 +15,7 @@ from saliency.explanation import Explanation, Prediction, TargetMap
 from saliency.image import Picture, pixel_box
 from saliency.png import to_png
 from saliency.render import PixelBox, draw
+from saliency.sheet import sheet
 
 Body = dict[str, object]
 
@@ -41,8 +42,10 @@ def scalars_body(explanation: Explanation) -> Body:
 
 
 def drawn(saliency: NDArray[np.float32], explanation: Explanation) -> Image.Image:
-    """Return a map drawn as its explanation's view asks, over the picture of its space."""
+    """Return a map drawn as its explanation's view asks, over the picture of its space; a sheet's channels as tiles."""
     value_range(saliency)
+    if explanation.sheet:
+        return sheet(saliency, explanation.view)
     pixels, inside = _background(explanation.picture, explanation.view.space)
     return draw(saliency, pixels, explanation.view, inside)
 
@@ -68,7 +71,8 @@ def check_size(length: int, explanation: Explanation, max_bytes: int) -> None:
     smaller = {
         "space input": explanation.view.space == "original",
         "fewer targets": len(explanation.maps) > 1,
-        "another reduce than none": any(one.saliency.ndim == 3 for one in explanation.maps),
+        "fewer channels": explanation.sheet,
+        "another reduce than none": any(one.saliency.ndim == 3 for one in explanation.maps) and not explanation.sheet,
         "format json": not as_json,
         "render heatmap": as_json and render not in ("heatmap", "none"),
         "render none": as_json and render != "none",
@@ -117,12 +121,12 @@ def _prediction(prediction: Prediction) -> Body:
 
 
 def _pictures(one: TargetMap, explanation: Explanation) -> dict[str, Body]:
-    """Return a target's `saliency`, and its `image` where the view is more than the plain heatmap."""
+    """Return a target's `saliency`, and its `image` where that is more than the plain heatmap."""
     view = explanation.view
     if view.render == "none":
         return {}
     saliency = _quantised(one.saliency)
-    if view.render == "heatmap":
+    if view.render == "heatmap" and not explanation.sheet:
         return {"saliency": saliency}
     image = drawn(one.saliency, explanation)
     picture: Body = {"encoding": "png", "render": view.render, "space": view.space}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +28,15 @@ class Prediction:
 
 @dataclass(frozen=True)
 class TargetMap:
-    """One target's saliency: float32 [H, W], or [C, H, W] with `reduce=none`, in the input's or the original space."""
+    """One target's saliency: float32 [H, W], or [C, H, W] with `reduce=none`, in the input's or the original space.
+
+    A sheet's are the channels of a layer, [K, h, w]. `findings` are JSON values.
+    """
 
     target: Prediction
     against: Prediction | None
     saliency: NDArray[np.float32]
-    findings: Mapping[str, float] = field(default_factory=dict)
+    findings: Mapping[str, Any] = field(default_factory=dict)
     quality: Quality | None = None
 
 
@@ -61,3 +65,4 @@ class Explanation:
     picture: Picture
     view: View
     format: str = "json"
+    sheet: bool = False

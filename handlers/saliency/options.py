@@ -17,6 +17,10 @@ from saliency.schema import Boolean, Choice, Integer, Kind, Number, kinds, optio
 from saliency.targets import Opponent, Rank, Targets
 
 FORMATS = ("json", "png", "npy")
+# what a sheet of channels takes of the options that others take more of, its default first
+SHEET: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"reduce": ("none",), "space": ("input",), "render": ("heatmap", "none")}
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def read_options(sent: Mapping[str, object], defaults: Mapping[str, object]) -> 
     merged = {**defaults, **sent}
     options = read(Options, {name: value for name, value in merged.items() if name in OPTIONS})
     parameters = read(METHODS[method].parameters, {name: value for name, value in merged.items() if name in own})
-    return Asked(_coherent(options, sent), parameters)
+    return Asked(_coherent(_tiled(options, sent), sent), parameters)
 
 
 def _coherent(options: Options, sent: Mapping[str, object]) -> Options:
@@ -99,6 +103,24 @@ def _coherent(options: Options, sent: Mapping[str, object]) -> Options:
         options = _with(options, polarity="both")
     if options.floor >= options.clip:
         options = _spanning(options, sent)
+    return options
+
+
+def _tiled(options: Options, sent: Mapping[str, object]) -> Options:
+    """Return the options of a sheet, which is of no class and has a grid of its own; those of any other as they are."""
+    if not METHODS[options.method].sheet:
+        return options
+    if len(options.target) > 1 and "target" in sent:
+        raise bad_option("target", f"'{options.method}' is the same for every class: 'target' may name one")
+    options = _with(options, target=options.target[:1])
+    for name, taken in SHEET.items():
+        if getattr(options, name) in taken:
+            continue
+        if name in sent:
+            raise bad_option(
+                name, f"'{options.method}' shows a layer's channels: '{name}' must be {' or '.join(taken)}"
+            )
+        options = _with(options, **{name: taken[0]})
     return options
 
 

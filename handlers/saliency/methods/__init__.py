@@ -13,6 +13,7 @@ from saliency.methods.decomposition import DECOMPOSITIONS
 from saliency.methods.gradient_shap import GRADIENT_SHAP
 from saliency.methods.gradients import GRADIENTS
 from saliency.methods.guided_path import GUIDED_PATH
+from saliency.methods.inside import INSIDE
 from saliency.methods.masked_cams import MASKED_CAMS
 from saliency.methods.noise import NOISE
 from saliency.methods.occlusion import OCCLUSION
@@ -39,5 +40,6 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         **SURROGATES,
         **SHAPLEY,
         **XRAI,
+        **INSIDE,
     }
 )

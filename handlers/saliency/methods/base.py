@@ -19,10 +19,10 @@ MOST_PASSES = 500  # of a parameter that counts samples or steps
 
 @dataclass(frozen=True)
 class Maps:
-    """A method's maps [T, C, H, W] before `reduce` (C = 1 where a map has no channels), and scalars found."""
+    """A method's maps [T, C, H, W] before `reduce` (C = 1 where a map has no channels), and JSON values found."""
 
     values: Tensor
-    findings: tuple[Mapping[str, float], ...] = ()
+    findings: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,8 @@ class Method:
     answer tells what was used; what does not fit the input is its 400. `local` says that its maps are gradients, in
     units of score per unit of input; those of the others are shares of the score. A method that is `pictureless` is
     given grey, and named classes.
+    The maps of a `sheet` are a layer's channels, on its own grid and of no class: there is one for all classes, its
+    channels are kept, and it is drawn as a sheet of tiles.
     """
 
     function: Callable[[Subject, Any], Steps]
@@ -96,6 +98,7 @@ class Method:
     fit: Callable[[Any, InputSpec], Any] = as_sent
     local: bool = False
     pictureless: bool = False
+    sheet: bool = False
 
 
 def chunks(x: Tensor) -> Iterator[Tensor]:

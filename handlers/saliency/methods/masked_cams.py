@@ -12,17 +12,16 @@ from torch import Tensor
 from saliency.image import InputSpec
 from saliency.methods.base import CHUNK, Cost, Maps, Method, Steps, Subject
 from saliency.methods.cams import LAYER, Cam, fused, upsampled
-from saliency.methods.layers import names
+from saliency.methods.layers import channels_option, names, strongest
 from saliency.rows import Rows, Silence
-from saliency.schema import Integer, option
 
 
 @dataclass(frozen=True)
 class MaskedCam(Cam):
     """The layers that are read, and how many channels of each are tried, a forward pass each."""
 
-    channels: int = option(
-        256, Integer(1, 4096), "channels of a layer that are tried, the strongest first: the map is the sum of these"
+    channels: int = channels_option(
+        256, "channels of a layer that are tried, the strongest first: the map is the sum of these"
     )
 
 
@@ -70,11 +69,6 @@ def ablation_cam(subject: Subject, p: MaskedCam) -> Steps:
         lost = (whole - torch.cat(scores, 1)) / torch.where(whole == 0, 1, whole.abs())
         maps.append(_combined(lost, grid[:, tried]))
     return Maps(fused(maps, subject.x))
-
-
-def strongest(grid: Tensor, count: int) -> Tensor:
-    """Return the numbers of the `count` channels of a grid [1, C, h, w] with the largest mean absolute activation."""
-    return grid[0].abs().mean((1, 2)).argsort(descending=True, stable=True)[:count]
 
 
 def _masks(channels: Tensor, like: Tensor) -> Tensor:

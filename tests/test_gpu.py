@@ -12,6 +12,7 @@ from saliency.explainer import Explainer
 from saliency.explanation import Explanation
 from saliency.message import Message
 from saliency.methods import METHODS
+from saliency.methods.base import Shows
 from saliency.request import Query, read_query
 from saliency.schema import kinds
 from tests.networks import Modules, classifier, made
@@ -30,7 +31,7 @@ def noiseless(method: str) -> dict[str, object]:
 
 def signed(method: str) -> dict[str, object]:
     """Return what keeps a map's signs: a sheet keeps them by itself."""
-    return {} if METHODS[method].sheet else {"reduce": "sum"}
+    return {} if METHODS[method].shows is not Shows.SALIENCY else {"reduce": "sum"}
 
 
 def maps(device: str) -> list[np.ndarray]:

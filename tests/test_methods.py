@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from saliency.explainer import Explainer
 from saliency.methods import METHODS
-from saliency.methods.base import CHUNK, Maps, Subject
+from saliency.methods.base import CHUNK, Maps, Shows, Subject
 from saliency.methods.cams import Cam
 from saliency.methods.gradients import NoParameters
 from saliency.methods.noise import SmoothGrad
@@ -211,7 +211,7 @@ def png() -> bytes:
 @pytest.mark.parametrize("method", METHODS)
 def test_what_was_used_sent_again_gives_the_same_map(method: str, png: bytes) -> None:
     explainer = Explainer(classifier(made(Modules)))
-    reduce = "none" if METHODS[method].sheet else "sum"
+    reduce = "none" if METHODS[method].shows is not Shows.SALIENCY else "sum"
     first = explainer.explain(png, method=method, target=1, reduce=reduce)
     again = explainer.explain(png, method=method, target=1, **first.parameters)
     np.testing.assert_array_equal(first.maps[0].saliency, again.maps[0].saliency)

@@ -19,7 +19,7 @@ from saliency.explanation import Explanation
 from saliency.message import Message
 from saliency.methods import METHODS
 from saliency.methods.ablation import ABLATION
-from saliency.methods.base import Need
+from saliency.methods.base import Need, Shows
 from saliency.methods.occlusion import OCCLUSION
 from saliency.methods.rise import RISE
 from saliency.methods.shapley import SHAPLEY
@@ -163,7 +163,7 @@ def maps(model: Classifier, methods: list[str]) -> list[Tensor]:
     queries: list[Query | RequestError] = [
         read_query(Message({"data": picture(1), "method": method, "target": 2, "reduce": reduce}, explain=True), model)
         for method in methods
-        for reduce in ["none" if METHODS[method].sheet else "sum"]
+        for reduce in ["none" if METHODS[method].shows is not Shows.SALIENCY else "sum"]
     ]
     outcomes = Explainer(model).begin(queries).forward().finish()
     found = [torch.from_numpy(one.maps[0].saliency) for one in outcomes if isinstance(one, Explanation)]

@@ -13,6 +13,7 @@ from PIL import Image
 from saliency.errors import RequestError
 from saliency.explanation import Explanation, Prediction, TargetMap
 from saliency.image import Picture, pixel_box
+from saliency.methods.base import Shows
 from saliency.png import to_png
 from saliency.render import PixelBox, draw
 from saliency.sheet import sheet
@@ -42,10 +43,12 @@ def scalars_body(explanation: Explanation) -> Body:
 
 
 def drawn(saliency: NDArray[np.float32], explanation: Explanation) -> Image.Image:
-    """Return a map drawn as its explanation's view asks, over the picture of its space; a sheet's channels as tiles."""
+    """Return a map drawn as its explanation's view asks, over the picture of its space; or as what it is."""
     value_range(saliency)
-    if explanation.sheet:
+    if explanation.shows is Shows.CHANNELS:
         return sheet(saliency, explanation.view)
+    if explanation.shows is Shows.INPUT:
+        return explanation.picture.shown(saliency)
     pixels, inside = _background(explanation.picture, explanation.view.space)
     return draw(saliency, pixels, explanation.view, inside)
 
@@ -71,8 +74,8 @@ def check_size(length: int, explanation: Explanation, max_bytes: int) -> None:
     smaller = {
         "space input": explanation.view.space == "original",
         "fewer targets": len(explanation.maps) > 1,
-        "fewer channels": explanation.sheet,
-        "another reduce than none": any(one.saliency.ndim == 3 for one in explanation.maps) and not explanation.sheet,
+        "fewer channels": explanation.shows is Shows.CHANNELS,
+        "another reduce than none": explanation.shows is Shows.SALIENCY and explanation.maps[0].saliency.ndim == 3,
         "format json": not as_json,
         "render heatmap": as_json and render not in ("heatmap", "none"),
         "render none": as_json and render != "none",
@@ -126,7 +129,7 @@ def _pictures(one: TargetMap, explanation: Explanation) -> dict[str, Body]:
     if view.render == "none":
         return {}
     saliency = _quantised(one.saliency)
-    if view.render == "heatmap" and not explanation.sheet:
+    if view.render == "heatmap" and explanation.shows is Shows.SALIENCY:
         return {"saliency": saliency}
     image = drawn(one.saliency, explanation)
     picture: Body = {"encoding": "png", "render": view.render, "space": view.space}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saliency.image import Picture
+from saliency.methods.base import Shows
 from saliency.quality.base import Quality
 
 Scalar = str | int | float | bool | None
@@ -65,4 +66,4 @@ class Explanation:
     picture: Picture
     view: View
     format: str = "json"
-    sheet: bool = False
+    shows: Shows = Shows.SALIENCY

@@ -92,6 +92,12 @@ class Picture:
         """Return the network's input on the CPU: float32 [channels, H, W], normalised."""
         return normalise(torch.from_numpy(self.pixels)[None], self.spec)[0]
 
+    def shown(self, values: NDArray[np.float32]) -> Image.Image:
+        """Return another input of the network [C, H, W] as the picture that it is."""
+        mean, std = (np.array(v, np.float32)[:, None, None] for v in (self.spec.mean, self.spec.std))
+        levels = np.rint(np.clip(255 * (values * std + mean), 0, 255)).astype(np.uint8)
+        return Image.fromarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0))
+
 
 def decode(data: bytes, spec: InputSpec, max_pixels: int) -> Picture:
     """Return the picture that the bytes hold, as the network sees it; transparency is shown on white.

@@ -94,7 +94,7 @@ def _explanation(query: Query, classifier: Classifier, clean: Answer, maps: Maps
         picture=query.picture,
         view=_view(options),
         format=options.format,
-        sheet=METHODS[options.method].sheet,
+        shows=METHODS[options.method].shows,
     )
 
 

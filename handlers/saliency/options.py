@@ -11,15 +11,16 @@ from saliency.colormap import check_colormap
 from saliency.errors import RequestError, bad_option
 from saliency.explanation import RENDERS
 from saliency.methods import METHODS
+from saliency.methods.base import Shows
 from saliency.objective import SCORES
 from saliency.reduce import POLARITIES, REDUCTIONS, SIGNED
 from saliency.schema import Boolean, Choice, Integer, Kind, Number, kinds, option, read, read_one
 from saliency.targets import Opponent, Rank, Targets
 
 FORMATS = ("json", "png", "npy")
-# what a sheet of channels takes of the options that others take more of, its default first
-SHEET: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"reduce": ("none",), "space": ("input",), "render": ("heatmap", "none")}
+# what is no saliency takes of the options that others take more of, its default first
+_AS_IT_IS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"reduce": ("none",), "space": ("input",), "polarity": ("both",), "render": ("heatmap", "none")}
 )
 
 
@@ -92,7 +93,7 @@ def read_options(sent: Mapping[str, object], defaults: Mapping[str, object]) -> 
     merged = {**defaults, **sent}
     options = read(Options, {name: value for name, value in merged.items() if name in OPTIONS})
     parameters = read(METHODS[method].parameters, {name: value for name, value in merged.items() if name in own})
-    return Asked(_coherent(_tiled(options, sent), sent), parameters)
+    return Asked(_coherent(_as_it_is(options, sent), sent), parameters)
 
 
 def _coherent(options: Options, sent: Mapping[str, object]) -> Options:
@@ -106,20 +107,20 @@ def _coherent(options: Options, sent: Mapping[str, object]) -> Options:
     return options
 
 
-def _tiled(options: Options, sent: Mapping[str, object]) -> Options:
-    """Return the options of a sheet, which is of no class and has a grid of its own; those of any other as they are."""
-    if not METHODS[options.method].sheet:
+def _as_it_is(options: Options, sent: Mapping[str, object]) -> Options:
+    """Return the options of what is no saliency but a layer's channels or an input; those of any other as they are."""
+    shows = METHODS[options.method].shows
+    if shows is Shows.SALIENCY:
         return options
-    if len(options.target) > 1 and "target" in sent:
-        raise bad_option("target", f"'{options.method}' is the same for every class: 'target' may name one")
-    options = _with(options, target=options.target[:1])
-    for name, taken in SHEET.items():
+    if shows is Shows.CHANNELS:
+        if len(options.target) > 1 and "target" in sent:
+            raise bad_option("target", f"'{options.method}' is the same for every class: 'target' may name one")
+        options = _with(options, target=options.target[:1])
+    for name, taken in _AS_IT_IS.items():
         if getattr(options, name) in taken:
             continue
         if name in sent:
-            raise bad_option(
-                name, f"'{options.method}' shows a layer's channels: '{name}' must be {' or '.join(taken)}"
-            )
+            raise bad_option(name, f"'{options.method}' makes no saliency: '{name}' must be {' or '.join(taken)}")
         options = _with(options, **{name: taken[0]})
     return options
 

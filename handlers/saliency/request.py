@@ -11,7 +11,7 @@ from saliency.errors import RequestError, bad_option
 from saliency.image import Picture, decode, grey
 from saliency.message import Message, gathered, picture_bytes
 from saliency.methods import METHODS
-from saliency.methods.base import Cost
+from saliency.methods.base import Cost, Shows
 from saliency.methods.layers import names
 from saliency.model import Classifier
 from saliency.needs import lacking
@@ -50,7 +50,7 @@ def read_query(message: Message, classifier: Classifier) -> Query:
     cost, targets = method.cost(parameters, classifier.input), len(objective.targets)
     cost += quality_cost(cost, targets) if options.quality else Cost(0)
     check_cost(options.method, cost, targets, classifier)
-    picture = _no_picture(data, options, classifier) if method.pictureless else _picture(data, classifier)
+    picture = _no_picture(data, options, classifier) if method.shows is Shows.INPUT else _picture(data, classifier)
     check_answer(picture, options, classifier)
     return Query(picture, options, parameters, objective)
 

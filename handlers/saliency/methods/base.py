@@ -45,6 +45,18 @@ class Need(Enum):
     LAYER = "a layer with spatial extent"
 
 
+class Shows(Enum):
+    """What a method's maps are, and how they are drawn.
+
+    SALIENCY lies on the picture. CHANNELS are those of a layer, on its own grid: the same for every class, drawn as a
+    sheet of tiles. An INPUT was made for a class, without a picture: the method is given grey, and named classes.
+    """
+
+    SALIENCY = "saliency"
+    CHANNELS = "channels"
+    INPUT = "input"
+
+
 @dataclass(frozen=True)
 class Cost:
     """Rows that a method evaluates at most: all of them forward, and some of them backward for each target.
@@ -84,10 +96,7 @@ class Method:
     its logits are the predictions. `parameters` is the schema of its parameters, of which `cost(parameters, input)`
     tells how much a request may spend. `fit(parameters, input)` fills in what depends on the input's size, so that the
     answer tells what was used; what does not fit the input is its 400. `local` says that its maps are gradients, in
-    units of score per unit of input; those of the others are shares of the score. A method that is `pictureless` is
-    given grey, and named classes.
-    The maps of a `sheet` are a layer's channels, on its own grid and of no class: there is one for all classes, its
-    channels are kept, and it is drawn as a sheet of tiles.
+    units of score per unit of input; those of the others are shares of the score. `shows` tells what its maps are.
     """
 
     function: Callable[[Subject, Any], Steps]
@@ -97,8 +106,7 @@ class Method:
     cost: Callable[[Any, InputSpec], Cost] = one_pass
     fit: Callable[[Any, InputSpec], Any] = as_sent
     local: bool = False
-    pictureless: bool = False
-    sheet: bool = False
+    shows: Shows = Shows.SALIENCY
 
 
 def chunks(x: Tensor) -> Iterator[Tensor]:

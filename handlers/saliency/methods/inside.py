@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from saliency.image import InputSpec
-from saliency.methods.base import Cost, Maps, Method, Need, Steps, Subject
+from saliency.methods.base import Cost, Maps, Method, Need, Shows, Steps, Subject
 from saliency.methods.layers import LayerNames, channels_option, strongest
 from saliency.rows import Rows
 from saliency.schema import option
@@ -46,7 +46,7 @@ INSIDE: Mapping[str, Method] = MappingProxyType(
             "Zeiler and Fergus 2013, arXiv:1311.2901",
             (Need.HOOKS, Need.LAYER),
             _forward,
-            sheet=True,
+            shows=Shows.CHANNELS,
         ),
     }
 )

@@ -17,8 +17,8 @@ from saliency.errors import ModelError, RequestError
 from saliency.explainer import Explainer
 from saliency.explanation import Explanation
 from saliency.methods import METHODS
-from saliency.methods.base import Need
 from saliency.model import Classifier, load_classifier
+from saliency.needs import lacking
 from saliency.passes import Forward, logits_and_gradient, predicted, relative
 from saliency.precision import Precision, choose_precision, known_precision
 from saliency.request import Message, Query, read_query
@@ -139,7 +139,7 @@ def test_every_method_is_answered_in_bfloat16(network: type[nn.Module]) -> None:
     exact = classifier(made(network))
     reduced = replace(exact, precision=choose_precision("bf16", exact.network, inputs(2)))
     allowed = 10 * reduced.precision.gradient_error
-    methods = [name for name in METHODS if exact.rectifiers or Need.RECTIFIERS not in METHODS[name].needs]
+    methods = [name for name in METHODS if lacking(name, exact) is None]
     for ours, theirs in zip(maps(reduced, methods), maps(exact, methods), strict=True):
         assert 0 < relative(ours, theirs) < allowed
 

@@ -262,6 +262,12 @@ def test_a_method_that_the_network_cannot_take_is_422(server: TorchServe) -> Non
     assert "ReLU" in said(reply)["message"]
 
 
+def test_attention_of_a_network_that_has_none_is_422(server: TorchServe) -> None:
+    reply = put(server, Ask({"method": "attention_rollout"}, path="/explanations/sq"))
+    assert (reply.status, said(reply)["option"]) == (422, "method")
+    assert "needs self-attention" in said(reply)["message"]
+
+
 def test_eight_requests_of_one_batch_are_each_what_they_are_alone(server: TorchServe) -> None:
     asks = [
         Ask({"target": "zebra"}, data=photo(1)),

@@ -21,6 +21,7 @@ from saliency.logits import Choice, find_logits, take_logits
 from saliency.memory import row_bytes
 from saliency.precision import Precision, choose_precision
 from saliency.rules import count_rectifiers
+from saliency.transformers import SelfAttention, find_attention
 from saliency.unpacked import Limits, read_unpacked
 
 
@@ -37,6 +38,7 @@ class Classifier:
     input: InputSpec
     layers: Layers
     rectifiers: int
+    attention: SelfAttention = field(default_factory=SelfAttention)
     logits: Choice = None
     folded: int = 0
     defaults: Mapping[str, object] = field(default_factory=dict)
@@ -107,6 +109,7 @@ def load_classifier(
         input=archive.input,
         layers=find_layers(network, forward, example),
         rectifiers=count_rectifiers(forward, example),
+        attention=find_attention(forward, pair),
         logits=choice,
         folded=folded,
         defaults=archive.defaults,

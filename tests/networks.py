@@ -13,6 +13,7 @@ from saliency.labels import Labels
 from saliency.layers import find_layers
 from saliency.model import Classifier
 from saliency.rules import count_rectifiers
+from saliency.transformers import find_attention
 from saliency.unpacked import Limits
 
 SIZE = 16
@@ -117,6 +118,7 @@ def classifier(network: nn.Module, size: int = SIZE, limits: Limits | None = Non
         input=spec,
         layers=find_layers(network, network, example),
         rectifiers=count_rectifiers(network, example),
+        attention=find_attention(network, torch.cat([example, -example])),
         defaults=defaults,
         limits=limits or Limits(),
         self_check={},

@@ -19,12 +19,13 @@ from saliency.explanation import Explanation
 from saliency.message import Message
 from saliency.methods import METHODS
 from saliency.methods.ablation import ABLATION
-from saliency.methods.base import Need, Shows
+from saliency.methods.base import Shows
 from saliency.methods.occlusion import OCCLUSION
 from saliency.methods.rise import RISE
 from saliency.methods.shapley import SHAPLEY
 from saliency.methods.surrogates import SURROGATES
 from saliency.model import Classifier, load_classifier
+from saliency.needs import lacking
 from saliency.passes import Forward, logits_and_gradient, predicted, relative
 from saliency.precision import Precision, choose_precision, known_precision
 from saliency.request import Query, read_query
@@ -145,7 +146,7 @@ def test_every_method_is_answered_in_bfloat16(network: type[nn.Module]) -> None:
     exact = classifier(made(network))
     reduced = replace(exact, precision=choose_precision("bf16", exact.network, inputs(2)))
     allowed = 10 * reduced.precision.gradient_error
-    methods = [name for name in METHODS if exact.rectifiers or Need.RECTIFIERS not in METHODS[name].needs]
+    methods = [name for name in METHODS if lacking(name, exact) is None]
     # a difference of scores, however small, hears the rounding of both
     rounding = 2 * reduced.precision.logits_error * float(exact.forward(inputs(2)).abs().max())
     for name, ours, theirs in zip(methods, maps(reduced, methods), maps(exact, methods), strict=True):

@@ -152,6 +152,10 @@ def test_the_method_that_a_network_cannot_take_is_refused_with_why() -> None:
         error = refusal({"data": png(), "method": method}, of=tokens)
         assert (error.status, error.option) == (422, "method")
         assert "ReLU" in error.message
+    for method in (b"attention_rollout", b"generic_attention"):
+        error = refusal({"data": png(), "method": method}, of=flat)
+        assert (error.status, error.option) == (422, "method")
+        assert "needs self-attention" in error.message
 
 
 def test_limits_hold() -> None:

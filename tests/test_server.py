@@ -278,6 +278,12 @@ def test_a_torchscript_network_takes_what_needs_no_hooks(server: TorchServe, met
         assert "which TorchScript forbids" in said(reply)["message"]
 
 
+def test_attention_of_a_network_that_has_none_is_422(server: TorchServe) -> None:
+    reply = put(server, Ask({"method": "attention_rollout"}, path="/explanations/sq"))
+    assert (reply.status, said(reply)["option"]) == (422, "method")
+    assert "needs self-attention" in said(reply)["message"]
+
+
 def test_eight_requests_of_one_batch_are_each_what_they_are_alone(server: TorchServe) -> None:
     asks = [
         Ask({"target": "zebra"}, data=photo(1)),

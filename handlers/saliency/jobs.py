@@ -35,7 +35,7 @@ def job(query: Query, x: Tensor, classifier: Classifier) -> Job:
     if query.objective is None:
         answer = yield Rows(x)
         return Scores(answer.logits[0], classifier).ranked(query.options.top_k)
-    subject = Subject(x, query.objective, classifier.input)
+    subject = Subject(x, query.objective, classifier.input, classifier.attention)
     if query.options.render == "none" and query.options.format == "json" and not query.options.quality:
         clean = yield Rows(x, query.objective, gradient=False)
         return _explanation(query, classifier, clean, None)

@@ -33,7 +33,7 @@ def to_grid(activation: Tensor, size: tuple[int, int]) -> Tensor | None:
         if min(as_is, turned) > max(size):
             return None
         return activation.movedim(channel_axis(activation, size), 1)
-    if activation.dim() == 3 and (found := _token_grid(activation.shape[1], size)):
+    if activation.dim() == 3 and (found := token_grid(activation.shape[1], size)):
         prefix, h, w = found
         return activation[:, prefix:].transpose(1, 2).reshape(len(activation), -1, h, w)
     return None
@@ -52,7 +52,7 @@ def _skew(grid: Sequence[int], size: tuple[int, int]) -> float:
     return abs(h * width - w * height) if h * w > 1 and h <= height else float("inf")
 
 
-def _token_grid(tokens: int, size: tuple[int, int]) -> tuple[int, int, int] | None:
+def token_grid(tokens: int, size: tuple[int, int]) -> tuple[int, int, int] | None:
     """Return (prefix tokens, h, w) of the patch grid that `tokens` make, the fewest prefix tokens first."""
     height, width = size
     grids = {(height // p) * (width // p): (height // p, width // p) for p in range(max(size) // 2, 1, -1)}

@@ -22,6 +22,7 @@ from saliency.memory import row_bytes
 from saliency.networks import hookable
 from saliency.precision import Precision, choose_precision
 from saliency.rules import count_rectifiers
+from saliency.transformers import SelfAttention, find_attention
 from saliency.unpacked import Limits, read_unpacked
 
 
@@ -46,6 +47,7 @@ class Classifier:
     input: InputSpec
     layers: Layers
     rectifiers: int
+    attention: SelfAttention = field(default_factory=SelfAttention)
     logits: Choice = None
     folded: int = 0
     defaults: Mapping[str, object] = field(default_factory=dict)
@@ -118,6 +120,7 @@ def load_classifier(
         input=archive.input,
         layers=find_layers(network, forward, example) if heard else Layers((), None),
         rectifiers=count_rectifiers(forward, example) if heard else 0,
+        attention=find_attention(forward, pair) if heard else SelfAttention(),
         logits=choice,
         folded=folded,
         defaults=archive.defaults,

@@ -9,14 +9,22 @@ from saliency.methods import METHODS
 from saliency.methods.base import Need
 from saliency.model import Classifier
 
-_MET: Mapping[Need, tuple[Callable[[Classifier], bool], str]] = MappingProxyType(
+
+def _unless(met: Callable[[Classifier], bool], why: str) -> Callable[[Classifier], str | None]:
+    """Return a function of a network that returns `why`, or None where the need is met."""
+    return lambda classifier: None if met(classifier) else why
+
+
+_LACKS: Mapping[Need, Callable[[Classifier], str | None]] = MappingProxyType(
     {
-        Need.HOOKS: (lambda c: c.hookable, "needs to listen to the network's modules, which TorchScript forbids"),
-        Need.RECTIFIERS: (lambda c: c.rectifiers > 0, "needs ReLUs, and this network has none"),
-        Need.LAYER: (
-            lambda c: bool(c.layers.names),
-            "needs a layer with spatial extent, and this network has none",
+        Need.HOOKS: _unless(
+            lambda c: c.hookable, "needs to listen to the network's modules, which TorchScript forbids"
         ),
+        Need.RECTIFIERS: _unless(lambda c: c.rectifiers > 0, "needs ReLUs, and this network has none"),
+        Need.LAYER: _unless(
+            lambda c: bool(c.layers.names), "needs a layer with spatial extent, and this network has none"
+        ),
+        Need.ATTENTION: lambda c: c.attention.lack,
     }
 )
 
@@ -24,7 +32,6 @@ _MET: Mapping[Need, tuple[Callable[[Classifier], bool], str]] = MappingProxyType
 def lacking(method: str, classifier: Classifier) -> str | None:
     """Return why this network cannot take a method; None where it can."""
     for need in METHODS[method].needs:
-        met, why = _MET[need]
-        if not met(classifier):
+        if why := _LACKS[need](classifier):
             return f"'{method}' {why}"
     return None

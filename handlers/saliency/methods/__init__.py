@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from saliency.methods.ablation import ABLATION
+from saliency.methods.attention import ATTENTION
 from saliency.methods.base import Method
 from saliency.methods.blurred import BLURRED
 from saliency.methods.cams import CAMS
@@ -40,6 +41,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         **SURROGATES,
         **SHAPLEY,
         **XRAI,
+        **ATTENTION,
         **INSIDE,
     }
 )

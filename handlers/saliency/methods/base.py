@@ -12,6 +12,7 @@ from torch import Tensor
 from saliency.image import InputSpec
 from saliency.objective import Objective
 from saliency.rows import Answer, Rows
+from saliency.transformers import SelfAttention
 
 CHUNK = 16  # rows that a method with many passes asks for at a time
 MOST_PASSES = 500  # of a parameter that counts samples or steps
@@ -27,11 +28,12 @@ class Maps:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is explained: the input `x` [1, C, H, W], for which objective, in which terms."""
+    """What is explained: the input `x` [1, C, H, W], for which objective, in which terms, by what attention."""
 
     x: Tensor
     objective: Objective
     spec: InputSpec = field(repr=False)
+    attention: SelfAttention = field(default_factory=SelfAttention, repr=False)
 
 
 Steps = Generator[Rows, Answer, Maps]
@@ -43,6 +45,7 @@ class Need(Enum):
     HOOKS = "modules that can be listened to"
     RECTIFIERS = "ReLUs"
     LAYER = "a layer with spatial extent"
+    ATTENTION = "attention among the patches of the whole picture"
 
 
 class Shows(Enum):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from saliency.explainer import Explainer
 from scripts.archive import main
 from scripts.archiving.arguments import UsageError
-from scripts.archiving.check import generated_picture
+from scripts.archiving.pictures import generated_picture
 from scripts.archiving.sources import find_source
 from tests.archives import model_file, own_words, returning, wanted
 

@@ -102,6 +102,7 @@ def _entry(one: TargetMap, explanation: Explanation, pictures: Mapping[str, Body
         "parameters": dict(explanation.parameters),
         **pictures,
         "quality": None,
+        **({"sanity": explanation.sanity} if explanation.sanity else {}),
         **one.findings,
     }
 

@@ -48,7 +48,10 @@ class View:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Predictions of the clean picture (best first) and one map a target."""
+    """Predictions of the clean picture (best first) and one map a target.
+
+    `sanity` says what the archive's sanity test found against the method, None where it found nothing.
+    """
 
     model: str
     version: str
@@ -59,3 +62,4 @@ class Explanation:
     picture: Picture
     view: View
     format: str = "json"
+    sanity: str | None = None

@@ -21,6 +21,7 @@ from saliency.options import Options
 from saliency.reduce import reduced
 from saliency.request import Query
 from saliency.rows import Answer, Rows
+from saliency.sanity import caution
 from saliency.targets import ranking
 
 Outcome = Explanation | tuple[Prediction, ...]
@@ -82,6 +83,7 @@ def _explanation(query: Query, classifier: Classifier, clean: Answer, maps: Maps
         picture=query.picture,
         view=_view(options),
         format=options.format,
+        sanity=caution(classifier.self_check, options.method),
     )
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from saliency.describe import describe
+from saliency.errors import RequestError
 from saliency.explainer import Explainer
 from saliency.image import InputSpec
 from saliency.methods import METHODS
@@ -262,3 +263,19 @@ def test_a_live_server_shows_what_was_found_and_its_answers_say_so(server: Torch
     reply = server.request("GET", "/models/sq/2.0?customized=true", api="management")
     (shown,) = cast("list[dict[str, Any]]", reply.json())
     assert shown["customizedMetadata"]["self_check"]["sanity"] is None
+
+
+def test_maps_that_are_not_finite_or_not_made_are_no_figures() -> None:
+    def broken(subject: Subject, p: NoParameters) -> Steps:
+        yield Rows(subject.x, subject.objective)
+        return Maps(subject.x * float("nan"))
+
+    def refusing(subject: Subject, p: NoParameters) -> Steps:
+        yield Rows(subject.x, subject.objective)
+        raise RequestError(422, "LayerException", "no such layer")
+
+    methods = {"broken": Method(broken, NoParameters, "none"), "refusing": Method(refusing, NoParameters, "none")}
+    figures = sanity(classifier(made(Modules)), pictures(), methods)
+    for said in methods_of(figures).values():
+        assert said["depends_on_weights"] is said["spearman"] is said["batch_error"] is said["complexity_rise"] is None
+    assert mixing(figures) is None

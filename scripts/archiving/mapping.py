@@ -59,6 +59,8 @@ def _advance(steps: Steps, answer: Answer | RequestError | None) -> Rows | Tenso
     except StopIteration as end:
         maps: Maps = end.value
         return maps.values[0]
+    except RequestError as error:
+        return error
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ class Maker:
     ) -> dict[str, list[Found]]:
         """Return each method's maps of inputs, for the class predicted of the input beside each."""
         with torch.inference_mode():
-            classes = {id(x): int(classifier.forward(x).argmax()) for x in self.inputs}
+            cleans = {id(clean): clean for pairs in wanted.values() for _, clean in pairs}
+            classes = {key: int(classifier.forward(clean).argmax()) for key, clean in cleans.items()}
         asks = [
             Ask(self.methods[name], x, classes[id(clean)], self._parameters(name))
             for name, pairs in wanted.items()

@@ -128,23 +128,25 @@ def _said(name: str, before: State, cascade: Cascade) -> dict[str, object]:
     }
 
 
-def _compared(figure: Callable[[Map, Map], float], before: Found, after: Found) -> float | None:
+def _compared(figure: Callable[[Map, Map], float | None], before: Found, after: Found) -> float | None:
     """Return a figure of two maps, reduced to their largest channel; None where one is missing or flat."""
     if not (isinstance(before, Tensor) and isinstance(after, Tensor)):
         return None
     first, second = (each.abs().amax(0).double().cpu().numpy() for each in (before, after))
     if not (np.isfinite(first).all() and np.isfinite(second).all()) or not np.ptp(first) or not np.ptp(second):
         return None
-    return round(figure(first, second), 4)
+    value = figure(first, second)
+    return None if value is None else round(value, 4)
 
 
 def _alike(before: Found, after: Found) -> float | None:
     return _compared(spearman, before, after)
 
 
-def _rise(first: Map, second: Map) -> float:
-    """Return the relative rise of complexity from the first map to the second."""
-    return complexity(second) / complexity(first) - 1
+def _rise(first: Map, second: Map) -> float | None:
+    """Return the relative rise of complexity from the first map to the second, None from none at all."""
+    simple = complexity(first)
+    return complexity(second) / simple - 1 if simple else None
 
 
 def _average(values: Sequence[float | None]) -> float | None:
@@ -173,8 +175,8 @@ def _apart(alone: Found, together: Found) -> float | None:
     """Return how far two maps are apart, relative to the first."""
     if not (isinstance(alone, Tensor) and isinstance(together, Tensor)):
         return None
-    norm = float(alone.norm())
-    return float((alone - together).norm()) / norm if norm else float(together.norm())
+    norm, apart = float(alone.norm()), float((alone - together).norm())
+    return apart / (norm or 1.0) if math.isfinite(norm + apart) else None
 
 
 def mixing(figures: Mapping[str, object]) -> str | None:

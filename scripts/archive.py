@@ -24,13 +24,17 @@ sys.path[:0] = [str(ROOT), str(ROOT / "handlers")]
 
 from saliency.errors import ModelError
 from saliency.model import dry_run, frozen
+from saliency.sanity import marked
 from scripts.archiving.arguments import UsageError, Wanted, read_arguments
 from scripts.archiving.sources import Source, find_source
 from scripts.archiving.staging import add_check, deliver, pack
 
 CHECK = ROOT / "scripts" / "archiving" / "check.py"
-# the archive's folder comes before everything else that could be imported
-_RUN_CHECK = "import runpy, sys; sys.path[0] = sys.argv[1]; runpy.run_path(sys.argv.pop(3), run_name='__main__')"
+# the archive's folder comes before everything else that could be imported, `scripts` after it
+_RUN_CHECK = (
+    "import runpy, sys; sys.path[:1] = [sys.argv[1], sys.argv.pop(4)]; "
+    "runpy.run_path(sys.argv.pop(3), run_name='__main__')"
+)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -65,7 +69,8 @@ def self_check(mar: Path, folder: Path, wanted: Wanted) -> Mapping[str, object]:
     unpacked, report = folder / "unpacked", folder / "report.json"
     with zipfile.ZipFile(mar) as packed:
         packed.extractall(unpacked)
-    words = [sys.executable, "-c", _RUN_CHECK, str(unpacked), str(report), str(CHECK)]
+    words = [sys.executable, "-c", _RUN_CHECK, str(unpacked), str(report), str(CHECK), str(ROOT)]
+    words += [wanted.sanity, str(wanted.sanity_samples or "")]
     ran = subprocess.run(words, cwd=folder, stderr=subprocess.PIPE, text=True, check=False)
     if not report.is_file():
         raise ModelError(f"the self-check broke off: {(ran.stderr.strip().splitlines() or ['without a word'])[-1]}")
@@ -93,6 +98,7 @@ def summary(source: Source, wanted: Wanted, figures: Mapping[str, object]) -> st
             f"  CAM layer   {figures['default_layer'] or f'none: {no_layer}'}",
             *_speed(wanted, figures),
             f"  self-check  gradient = slope to {error:.1e} along {figures['directions']} directions",
+            f"  sanity      {_sane(figures['sanity'])}",
         ]
     ) + (note if figures["sums_to_one"] else "")
 
@@ -115,6 +121,17 @@ def _costs(wanted: str, found: object) -> str:
         return f"{wanted} does not work here: fp32"
     logits, gradient = found["logits_error"], found["gradient_error"]
     return f"{wanted}: beside fp32 its logits are off by {logits:.1e} in relative norm, its gradient by {gradient:.1e}"
+
+
+def _sane(found: object) -> str:
+    """Return what the sanity tests found of all methods."""
+    if not isinstance(found, dict):
+        return "not tested (--sanity off)"
+    if alike := marked(found):
+        named = ", ".join(f"{name} ({value:.2f})" for name, value in alike.items())
+        return f"hardly changed by random weights in the upper layers (rank correlation): {named}"
+    told = any(said["depends_on_weights"] for said in found["methods"].values())
+    return "the maps depend on the weights, those of all methods" if told else "no map of which anything could be told"
 
 
 def _place(wanted: Wanted) -> str:

@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ARCHIVES: Mapping[str, Sequence[str]] = {
     "sq 1.0": ("--arch", "squeezenet1_1", "--weights", "none", "--batch-size", "1"),
     "sq 2.0": (
-        *("--arch", "squeezenet1_1", "--weights", "none"),
+        *("--arch", "squeezenet1_1", "--weights", "none", "--sanity", "off"),
         *("--batch-size", "8", "--max-batch-delay", "400"),
     ),
 }
@@ -79,7 +79,8 @@ def own(name: str, folder: Path) -> Sequence[str]:
     weights = folder / f"{name}.pt"
     torch.save(getattr(module, name.capitalize())().state_dict(), weights)
     files = ("--model-file", str(ROOT / "tests" / "models" / f"{name}.py"), "--serialized-file", str(weights))
-    return (*files, "--input-size", "32", "--resize", "32", "--batch-size", "8", "--max-batch-delay", "400")
+    said = ("--input-size", "32", "--resize", "32", "--batch-size", "8", "--max-batch-delay", "400", "--sanity", "off")
+    return (*files, *said)
 
 
 def scripted(folder: Path) -> Sequence[str]:

@@ -17,7 +17,7 @@ from saliency.methods import METHODS
 from saliency.methods.base import Need
 from scripts.archive import main
 from scripts.archiving.arguments import UsageError
-from scripts.archiving.check import generated_picture
+from scripts.archiving.pictures import generated_picture
 from scripts.archiving.sources import find_source
 from tests.archives import model_file, own_words, returning, scripted, seeded, wanted
 

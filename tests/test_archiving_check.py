@@ -7,7 +7,8 @@ import torch
 
 from saliency.errors import ModelError, RequestError
 from saliency.model import load_classifier
-from scripts.archiving.check import RefusedError, best_slopes, check, doubled
+from scripts.archiving.check import RefusedError, best_slopes, check
+from scripts.archiving.doubling import doubled
 from tests.archives import returning, unpacked
 
 CPU = torch.device("cpu")

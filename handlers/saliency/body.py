@@ -109,6 +109,7 @@ def _entry(one: TargetMap, explanation: Explanation, pictures: Mapping[str, Body
         "parameters": dict(explanation.parameters),
         **pictures,
         "quality": dict(one.quality) if one.quality else None,
+        **({"sanity": explanation.sanity} if explanation.sanity else {}),
         **one.findings,
     }
 

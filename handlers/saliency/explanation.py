@@ -55,7 +55,10 @@ class View:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Predictions of the clean picture (best first) and one map a target."""
+    """Predictions of the clean picture (best first) and one map a target.
+
+    `sanity` says what the archive's sanity test found against the method, None where it found nothing.
+    """
 
     model: str
     version: str
@@ -67,3 +70,4 @@ class Explanation:
     view: View
     format: str = "json"
     shows: Shows = Shows.SALIENCY
+    sanity: str | None = None

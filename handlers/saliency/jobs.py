@@ -23,6 +23,7 @@ from saliency.quality import evidence
 from saliency.reduce import reduced
 from saliency.request import Query
 from saliency.rows import Answer, Rows
+from saliency.sanity import caution
 from saliency.targets import ranking
 
 Outcome = Explanation | tuple[Prediction, ...]
@@ -95,6 +96,7 @@ def _explanation(query: Query, classifier: Classifier, clean: Answer, maps: Maps
         view=_view(options),
         format=options.format,
         shows=METHODS[options.method].shows,
+        sanity=caution(classifier.self_check, options.method),
     )
 
 

@@ -17,10 +17,14 @@ from saliency.options import OPTIONS, PARAMETERS, read_defaults
 from saliency.schema import kinds, read_one
 from saliency.weights import is_scripted
 from scripts.archiving.flags import default_names, parser
+from scripts.archiving.pictures import picture_files
 
 WEIGHT_FILES = (".pt", ".pth", ".safetensors")
 _OURS = frozenset(
-    {"torch", "torchvision", "timm", "numpy", "PIL", "matplotlib", "yaml", "ts", "saliency", "saliency_handler"}
+    {
+        *("torch", "torchvision", "timm", "numpy", "PIL", "matplotlib", "yaml", "ts"),
+        *("saliency", "saliency_handler", "scripts"),
+    }
 )
 
 
@@ -54,6 +58,8 @@ class Wanted:
     max_batch_delay: int
     compile: str | None
     precision: str
+    sanity: str
+    sanity_samples: Path | None
     defaults: Mapping[str, object]
 
     @property
@@ -106,6 +112,8 @@ def read_arguments(words: Sequence[str] | None = None) -> Wanted:
         max_batch_delay=said.max_batch_delay,
         compile=said.compile,
         precision=said.precision,
+        sanity=said.sanity,
+        sanity_samples=_samples(said.sanity_samples),
         defaults=_defaults({name: getattr(said, name) for name in default_names()}),
     )
     if wanted.mar.exists() and not wanted.force:
@@ -176,6 +184,13 @@ def _model_file(path: Path | None) -> Path | None:
     if path.stem in _OURS or path.stem in sys.stdlib_module_names:
         raise UsageError(f"a file named '{path.name}' would hide the module '{path.stem}': give it another name")
     return path
+
+
+def _samples(folder: Path | None) -> Path | None:
+    """Return a folder of pictures, whole; UsageError where there are none in it."""
+    if folder is not None and not (folder.is_dir() and picture_files(folder)):
+        raise UsageError(f"--sanity-samples: there is no folder '{folder}' with pictures in it")
+    return folder and folder.resolve()
 
 
 def _labels(path: Path | None) -> tuple[str, ...] | None:

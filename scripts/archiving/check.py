@@ -5,32 +5,28 @@ It runs in a process of its own, on a fresh unpacking and with the code that lie
 
 from __future__ import annotations
 
-import copy
-import io
 import json
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 import saliency
 from saliency.engine import Pass
 from saliency.errors import ModelError, RequestError, said
 from saliency.explainer import Explainer
-from saliency.image import InputSpec, decode
+from saliency.image import decode
 from saliency.model import Classifier, load_classifier
 from saliency.objective import Objective
 from saliency.rows import Rows
+from scripts.archiving.doubling import doubled
+from scripts.archiving.pictures import generated_picture, picture_files, spread
+from scripts.archiving.sanity import PICTURES, mixing, sanity
 
 DIRECTIONS = 5
 TOLERANCE = 1e-2  # random deep networks have slopes of 1e-9, which float64 tells to a few parts in a thousand
@@ -59,8 +55,11 @@ class Slopes:
         return apart / largest if largest else 0.0
 
 
-def check(directory: Path) -> dict[str, object]:
-    """Return an unpacked archive's figures; RefusedError, ModelError or RequestError where it fails."""
+def check(directory: Path, pictures: Sequence[bytes] | None = ()) -> dict[str, object]:
+    """Return an unpacked archive's figures; RefusedError, ModelError or RequestError where it fails.
+
+    `pictures` are what the maps' sanity is tested on: generated ones by default, None to leave it out.
+    """
     classifier = load_classifier(directory, torch.device("cpu"), compile_rows=1)
     picture = generated_picture(classifier.input)
     x = decode(picture, classifier.input, classifier.limits.max_pixels).tensor[None].double()
@@ -87,46 +86,19 @@ def check(directory: Path) -> dict[str, object]:
         "tolerance": TOLERANCE,
         "float32_relative_error": float((served - gradient).norm() / gradient.norm()),
         "sums_to_one": _sums_to_one(classifier.bare(), x.float()),
+        "sanity": None if pictures is None else _sanity(classifier, pictures),
         **_described(classifier),
     }
 
 
-def generated_picture(spec: InputSpec) -> bytes:
-    """Return a PNG of soft colours under fine noise, a third wider than the input and seeded.
-
-    No pixel is clipped: a plain patch would tie in a max pooling, where a slope has two sides.
-    """
-    generator = np.random.default_rng(0)
-    height, width = spec.size[0], spec.size[1] * 4 // 3
-    colours = Image.fromarray(generator.integers(64, 192, (5, 7, 3), dtype=np.uint8)).resize((width, height))
-    noisy = np.asarray(colours) + generator.normal(0, 12, (height, width, 3))
-    file = io.BytesIO()
-    Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(file, "PNG")
-    return file.getvalue()
-
-
-class _Double(TorchFunctionMode):
-    """Float64 wherever the network itself says float32."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        wide = {key: torch.float64 if value is torch.float32 else value for key, value in (kwargs or {}).items()}
-        args = [torch.float64 if value is torch.float32 else value for value in args]
-        wider: Callable[..., Any] = Tensor.double if func is Tensor.float else func
-        return wider(*args, **wide)
-
-
-@contextmanager
-def doubled(classifier: Classifier) -> Iterator[Classifier]:
-    """Give the classifier in float64, inside a context in which everything is."""
-    network = copy.deepcopy(classifier.network).double().to(memory_format=torch.contiguous_format)
-    torch.set_default_dtype(torch.float64)
-    try:
-        with _Double():
-            yield replace(classifier.bare(), network=network, memory_format=torch.contiguous_format)
-    finally:
-        torch.set_default_dtype(torch.float32)
+def _sanity(classifier: Classifier, pictures: Sequence[bytes]) -> dict[str, object]:
+    """Return the figures of the sanity tests; RefusedError where a map depends on what is explained beside it."""
+    spec = classifier.input
+    shown = pictures or [generated_picture(spec, seed) for seed in range(PICTURES)]
+    figures = sanity(classifier, [decode(each, spec, classifier.limits.max_pixels).tensor[None] for each in shown])
+    if why := mixing(figures):
+        raise RefusedError(why)
+    return figures | {"generated": not pictures}
 
 
 def _check_output(classifier: Classifier, x: Tensor) -> int:
@@ -216,12 +188,17 @@ def _shown(slopes: Sequence[float]) -> str:
     return ", ".join(f"{slope:.3g}" for slope in slopes[:3])
 
 
-def main(unpacked: str, report: str) -> None:
-    """Check the archive unpacked in one folder and write what came of it to a JSON file."""
+def main(unpacked: str, report: str, sanity_tests: str = "on", samples: str = "") -> None:
+    """Check the archive unpacked in one folder and write what came of it to a JSON file.
+
+    The sanity tests are `on` or `off`; their pictures are some of the folder `samples`, generated ones without it.
+    """
+    files = spread(picture_files(Path(samples)), PICTURES) if samples else []
+    pictures = [file.read_bytes() for file in files] if sanity_tests == "on" else None
     directory = Path(unpacked).resolve()
     assert Path(str(saliency.__file__)).resolve().is_relative_to(directory), "this is not the archive's own code"
     try:
-        figures = check(directory)
+        figures = check(directory, pictures)
     except RequestError as error:
         figures = {"refused": error.message, "option": error.option}
     except (ModelError, RefusedError) as error:
@@ -230,4 +207,4 @@ def main(unpacked: str, report: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:5])

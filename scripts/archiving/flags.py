@@ -73,6 +73,8 @@ def _add_archive(group: argparse._ArgumentGroup) -> None:
         metavar="MODE",
         help=f"torch.compile: {', '.join(MODES)}",
     )
+    group.add_argument("--sanity", default="on", choices=("on", "off"), help="test what the maps depend on: on")
+    group.add_argument("--sanity-samples", type=Path, metavar="FOLDER", help="pictures for it; by default generated")
     group.add_argument("--precision", default="fp32", choices=PRECISIONS, help="that autocast computes in: fp32")
 
 

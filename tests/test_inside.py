@@ -94,6 +94,7 @@ def test_defaults_that_a_sheet_does_not_take_step_aside() -> None:
     options = read_options({"method": "feature_maps"}, defaults).options
     assert (len(options.target), options.reduce, options.space, options.render) == (1, "none", "input", "heatmap")
     assert options.polarity == "positive"
+    assert read_options({"method": "feature_maps"}, {"layer": "first;second"}).parameters == FeatureMaps()
     others = read_options({}, defaults).options
     assert (len(others.target), others.reduce, others.space, others.render) == (3, "l2", "original", "overlay")
 

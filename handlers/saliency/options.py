@@ -92,8 +92,23 @@ def read_options(sent: Mapping[str, object], defaults: Mapping[str, object]) -> 
             raise _misplaced(name, method)
     merged = {**defaults, **sent}
     options = read(Options, {name: value for name, value in merged.items() if name in OPTIONS})
-    parameters = read(METHODS[method].parameters, {name: value for name, value in merged.items() if name in own})
+    given = {**_taken(defaults, own), **{name: value for name, value in sent.items() if name in own}}
+    parameters = read(METHODS[method].parameters, given)
     return Asked(_coherent(_as_it_is(options, sent), sent), parameters)
+
+
+def _taken(defaults: Mapping[str, object], own: Mapping[str, Kind]) -> dict[str, object]:
+    """Return the defaults that a method takes: what other methods take more of, as of layers, steps aside."""
+    return {name: value for name, value in defaults.items() if name in own and _readable(own[name], value)}
+
+
+def _readable(kind: Kind, value: object) -> bool:
+    """Tell whether a kind of option takes a value."""
+    try:
+        kind.read(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _coherent(options: Options, sent: Mapping[str, object]) -> Options:

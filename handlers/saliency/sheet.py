@@ -11,7 +11,7 @@ from PIL import Image
 from saliency.colormap import paint, shade
 from saliency.explanation import View
 
-TILE = 64  # pixels of a tile's longer side at least, as far as whole multiples of its cells allow
+TILE = 64  # pixels of a tile's longer side at most, where its cells are enlarged
 GAP = 2  # pixels between tiles
 
 

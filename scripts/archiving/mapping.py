@@ -86,8 +86,9 @@ class Maker:
         x, generator = self.inputs[0], torch.Generator().manual_seed(0)
         deviation = NOISE * float(x.max() - x.min())
         noisy = [x + deviation * torch.randn(x.shape, generator=generator).to(x) for _ in range(COPIES)]
-        made = self._made(classifier, {name: [(copy, x) for copy in noisy] for name in self.once()})
-        return {name: _mean(maps) for name, maps in made.items()}
+        pairs = [(copy, x) for copy in noisy]
+        # a method at a time: rows of one rule slow down all rows of their batch
+        return {name: _mean(self._made(classifier, {name: pairs})[name]) for name in self.once()}
 
     def _made(
         self, classifier: Classifier, wanted: Mapping[str, Sequence[tuple[Tensor, Tensor]]]

@@ -50,7 +50,8 @@ class Cascade:
     """What became of the maps as more and more weights were random, from the output down.
 
     `sizes` counts the parameters of each stage, none where the network has no weights that could change; `alike` is
-    the rank correlation of each single-pass method's map of the first picture after each stage.
+    the rank correlation of each single-pass method's map of the first picture after each stage; `last` holds the first
+    picture's maps of the network that is all random.
     """
 
     sizes: tuple[int, ...] = ()
@@ -97,12 +98,12 @@ def cascaded(classifier: Classifier, maker: Maker, before: State) -> Cascade:
     moved = False
     for count, names in enumerate(stages, 1):
         moved = randomise(random.network, names, generator) or moved
-        all_of_it = count in (cascade.judged_after, len(stages))
-        asked = (list(maker.methods), len(maker.inputs)) if all_of_it else (list(alike), 1)
-        maps = maker.maps(random, *asked)
+        judging = count == cascade.judged_after
+        asked = maker.methods if judging or count == len(stages) else alike
+        maps = maker.maps(random, list(asked), len(maker.inputs) if judging else 1)
         for name, series in alike.items():
             series.append(_alike(before.maps[name][0], maps[name][0]))
-        if count == cascade.judged_after:
+        if judging:
             cascade = replace(cascade, judged=State(maps, maker.smooth(random)))
     return replace(cascade, alike=alike, last=maps) if moved else Cascade()
 

@@ -97,3 +97,18 @@ def test_wrong_defaults_are_refused(defaults: dict[str, object]) -> None:
 
 def test_good_defaults_pass() -> None:
     assert read_defaults({"method": "grad_cam", "samples": 9}) == {"method": "grad_cam", "samples": 9}
+
+
+@pytest.mark.parametrize("method", ["eigen_cam", "attention_rollout", "feature_maps"])
+@pytest.mark.parametrize(("option", "value"), [("against", 3), ("score", "probability")])
+def test_a_method_that_hears_no_class_takes_no_score_of_one(method: str, option: str, value: object) -> None:
+    with pytest.raises(RequestError, match="is the same for every class") as caught:
+        read_options({"method": method, option: value}, {})
+    assert (caught.value.status, caught.value.option) == (400, option)
+    assert getattr(read_options({"method": method}, {option: value}).options, option) in (None, "logit")
+    read_options({"method": method, "score": "logit"}, {})
+
+
+def test_what_is_no_saliency_is_not_scored() -> None:
+    with pytest.raises(RequestError, match="makes no saliency: 'quality' must be false"):
+        read_options({"method": "feature_maps", "quality": True}, {})

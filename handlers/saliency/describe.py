@@ -29,11 +29,13 @@ def describe(classifier: Classifier) -> dict[str, object]:
 
 
 def _method(name: str, classifier: Classifier) -> dict[str, object]:
-    """Return a method's paper and parameters; `layer` by default is the network's own."""
+    """Return a method's paper, its parameters and what its maps show; `layer` by default is the network's own."""
     parameters = schema.describe(METHODS[name].parameters)
     if "layer" in parameters:
         parameters["layer"]["default"] = classifier.layers.default
-    return {"paper": METHODS[name].paper, "parameters": _own(parameters, classifier)}
+    method = METHODS[name]
+    said = {"shows": method.shows.value, "class_specific": not method.class_blind}
+    return {"paper": method.paper, "parameters": _own(parameters, classifier), **said}
 
 
 def _options(classifier: Classifier) -> dict[str, dict[str, object]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
@@ -11,17 +11,25 @@ from saliency.colormap import check_colormap
 from saliency.errors import RequestError, bad_option
 from saliency.explanation import RENDERS
 from saliency.methods import METHODS
-from saliency.methods.base import Shows
+from saliency.methods.base import Method, Shows
 from saliency.objective import SCORES
 from saliency.reduce import POLARITIES, REDUCTIONS, SIGNED
 from saliency.schema import Boolean, Choice, Integer, Kind, Number, kinds, option, read, read_one
 from saliency.targets import Opponent, Rank, Targets
 
 FORMATS = ("json", "png", "npy")
-# what is no saliency takes of the options that others take more of, its default first
-_AS_IT_IS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"reduce": ("none",), "space": ("input",), "polarity": ("both",), "render": ("heatmap", "none")}
+# what some methods take of the options that others take more of, the default first
+_Taken = Mapping[str, tuple[str | bool | None, ...]]
+_NO_SALIENCY: _Taken = MappingProxyType(
+    {
+        "reduce": ("none",),
+        "space": ("input",),
+        "render": ("heatmap", "none"),
+        "quality": (False,),
+    }
 )
+_NO_MAP: _Taken = MappingProxyType({"polarity": ("both",)})
+_NO_CLASS: _Taken = MappingProxyType({"score": ("logit",), "against": (None,)})
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,7 @@ def read_options(sent: Mapping[str, object], defaults: Mapping[str, object]) -> 
     options = read(Options, {name: value for name, value in merged.items() if name in OPTIONS})
     given = {**_taken(defaults, own), **{name: value for name, value in sent.items() if name in own}}
     parameters = read(METHODS[method].parameters, given)
-    return Asked(_coherent(_as_it_is(options, sent), sent), parameters)
+    return Asked(_coherent(_narrowed(options, sent), sent), parameters)
 
 
 def _taken(defaults: Mapping[str, object], own: Mapping[str, Kind]) -> dict[str, object]:
@@ -122,22 +130,32 @@ def _coherent(options: Options, sent: Mapping[str, object]) -> Options:
     return options
 
 
-def _as_it_is(options: Options, sent: Mapping[str, object]) -> Options:
-    """Return the options of what is no saliency but a layer's channels or an input; those of any other as they are."""
-    shows = METHODS[options.method].shows
-    if shows is Shows.SALIENCY:
-        return options
-    if shows is Shows.CHANNELS:
-        if len(options.target) > 1 and "target" in sent:
+def _narrowed(options: Options, sent: Mapping[str, object]) -> Options:
+    """Return the options of a method that takes less of them than others; a default that it does not take gives way."""
+    method = METHODS[options.method]
+    for taken, why in _narrow(method):
+        for name, values in taken.items():
+            if getattr(options, name) in values:
+                continue
+            if name in sent:
+                said = " or ".join(str(value).lower() for value in values)
+                raise bad_option(name, f"'{options.method}' {why}: '{name}' must be {said}")
+            options = _with(options, **{name: values[0]})
+    if method.shows is Shows.CHANNELS and len(options.target) > 1:
+        if "target" in sent:
             raise bad_option("target", f"'{options.method}' is the same for every class: 'target' may name one")
         options = _with(options, target=options.target[:1])
-    for name, taken in _AS_IT_IS.items():
-        if getattr(options, name) in taken:
-            continue
-        if name in sent:
-            raise bad_option(name, f"'{options.method}' makes no saliency: '{name}' must be {' or '.join(taken)}")
-        options = _with(options, **{name: taken[0]})
     return options
+
+
+def _narrow(method: Method) -> Iterator[tuple[_Taken, str]]:
+    """Yield what a method takes less of, and why."""
+    if method.shows is not Shows.SALIENCY:
+        yield _NO_SALIENCY, "makes no saliency"
+    if method.shows is Shows.INPUT:
+        yield _NO_MAP, "makes a picture"
+    if method.class_blind:
+        yield _NO_CLASS, "is the same for every class"
 
 
 def _spanning(options: Options, sent: Mapping[str, object]) -> Options:

@@ -92,7 +92,12 @@ _NEEDS = (Need.HOOKS, Need.ATTENTION)
 ATTENTION: Mapping[str, Method] = MappingProxyType(
     {
         "attention_rollout": Method(
-            attention_rollout, Rollout, "Abnar and Zuidema 2020, arXiv:2005.00928", _NEEDS, _forward_alone
+            attention_rollout,
+            Rollout,
+            "Abnar and Zuidema 2020, arXiv:2005.00928",
+            _NEEDS,
+            _forward_alone,
+            class_blind=True,
         ),
         "generic_attention": Method(generic_attention, NoParameters, "Chefer et al. 2021, arXiv:2103.15679", _NEEDS),
     }

@@ -99,7 +99,8 @@ class Method:
     its logits are the predictions. `parameters` is the schema of its parameters, of which `cost(parameters, input)`
     tells how much a request may spend. `fit(parameters, input)` fills in what depends on the input's size, so that the
     answer tells what was used; what does not fit the input is its 400. `local` says that its maps are gradients, in
-    units of score per unit of input; those of the others are shares of the score. `shows` tells what its maps are.
+    units of score per unit of input; those of the others are shares of the score. `shows` tells what its maps are;
+    a method that is `class_blind` has the same map for every class.
     """
 
     function: Callable[[Subject, Any], Steps]
@@ -110,6 +111,7 @@ class Method:
     fit: Callable[[Any, InputSpec], Any] = as_sent
     local: bool = False
     shows: Shows = Shows.SALIENCY
+    class_blind: bool = False
 
 
 def chunks(x: Tensor) -> Iterator[Tensor]:

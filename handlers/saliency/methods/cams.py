@@ -159,7 +159,9 @@ CAMS: Mapping[str, Method] = MappingProxyType(
         "hires_cam": _weighing(hires_cam, "Draelos and Carin 2020, arXiv:2011.08891"),
         "layer_cam": _weighing(layer_cam, "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943"),
         "xgrad_cam": _weighing(xgrad_cam, "Fu et al. 2020, arXiv:2008.02312"),
-        "eigen_cam": Method(eigen_cam, Cam, "Muhammad and Yeasin 2020, arXiv:2008.00299", LAYER, _forward),
+        "eigen_cam": Method(
+            eigen_cam, Cam, "Muhammad and Yeasin 2020, arXiv:2008.00299", LAYER, _forward, class_blind=True
+        ),
         "guided_grad_cam": Method(guided_grad_cam, Cam, "Selvaraju et al. 2017, arXiv:1610.02391", _GUIDED, _twice),
     }
 )

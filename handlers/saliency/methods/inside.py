@@ -47,6 +47,7 @@ INSIDE: Mapping[str, Method] = MappingProxyType(
             (Need.HOOKS, Need.LAYER),
             _forward,
             shows=Shows.CHANNELS,
+            class_blind=True,
         ),
     }
 )

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models import VisionTransformer
 
 from saliency.describe import describe
 from saliency.engine import Pass
@@ -17,8 +18,9 @@ from saliency.explainer import Explainer
 from saliency.message import Message
 from saliency.methods import METHODS
 from saliency.methods.attention import ATTENTION, FUSIONS, Rollout
-from saliency.methods.base import Cost, Maps, Subject
+from saliency.methods.base import Cost, Maps, Steps, Subject
 from saliency.methods.gradients import NoParameters
+from saliency.model import Classifier
 from saliency.objective import Objective
 from saliency.pool import Pool
 from saliency.request import read_query
@@ -78,6 +80,11 @@ def run(network: nn.Module, method: str, objective: Objective, p: object = None,
     """Return a method's maps [T, 1, H, W], made of its one pass."""
     model = classifier(network)
     steps = METHODS[method].function(Subject(x, objective, model.input, model.attention), p)
+    return finished(model, steps)
+
+
+def finished(model: Classifier, steps: Steps) -> Maps:
+    """Return the maps of a method of one pass."""
     (answer,) = Pool(model, [next(steps)], 8).answers()
     assert isinstance(answer, Answer)
     with pytest.raises(StopIteration) as end:
@@ -233,3 +240,50 @@ def test_convolutional_networks_are_refused_and_not_described() -> None:
         assert refused.value.message == f"'{method}' needs self-attention, and this network computes no matrix of it"
         assert method not in describe(model)["methods"]  # type: ignore[operator]
         assert method in describe(transformer)["methods"]  # type: ignore[operator]
+
+
+def planted(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return noise [n, 3, 32, 32] with bright cells of 4 by 4, its classes, and the cell that each class is known by.
+
+    Two green cells mean nothing; a red one is class 0, a blue one class 1, and a third green one class 2.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    x = 0.6 * torch.rand(count, 3, 32, 32, generator=generator)
+    classes = torch.arange(count) % 3
+    cells = torch.rand(count, 64, generator=generator).argsort(1)[:, :3]
+    by_cell = x.unflatten(3, (8, 4)).unflatten(2, (8, 4)).transpose(3, 4).flatten(2, 3)  # [n, 3, 64, 4, 4]
+    for row, (own, *green) in enumerate(cells.tolist()):
+        for cell, channel in ((own, (0, 2, 1)[row % 3]), *((cell, 1) for cell in green)):
+            by_cell[row, :, cell] *= 0.3
+            by_cell[row, channel, cell] = 1.0
+    x = by_cell.unflatten(2, (8, 8)).transpose(3, 4).flatten(4, 5).flatten(2, 3)
+    return (x - 0.5) / 0.25, classes, cells[:, 0]
+
+
+@pytest.fixture(scope="module")
+def trained() -> nn.Module:
+    """Return torchvision's transformer in little, trained on planted cells for a few seconds."""
+    torch.manual_seed(0)
+    vit = VisionTransformer(32, 4, num_layers=2, num_heads=2, hidden_dim=32, mlp_dim=64, num_classes=3)
+    optimizer = torch.optim.AdamW(vit.parameters(), 3e-3)
+    for step in range(120):
+        x, classes, _ = planted(60, 1000 + step)
+        optimizer.zero_grad()
+        F.cross_entropy(vit(x), classes).backward()
+        optimizer.step()
+    return vit.eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize(("method", "p"), [("generic_attention", NoParameters()), ("attention_rollout", Rollout())])
+def test_attention_points_at_the_cell_that_makes_the_class(trained: nn.Module, method: str, p: object) -> None:
+    """Against the class that lacks the cell: by chance one in 64 would be found, and one in 3 of the bright ones."""
+    model = classifier(trained, 32)
+    x, classes, cells = planted(60, 1)
+    assert (trained(x).argmax(1) == classes).float().mean() > 0.95
+    hits = []
+    for row in (classes < 2).nonzero().flatten().tolist():
+        objective = Objective((int(classes[row]),), against=2)
+        steps = METHODS[method].function(Subject(x[row, None], objective, model.input, model.attention), p)
+        values = finished(model, steps).values
+        hits.append(int(F.avg_pool2d(values[0], 4).argmax()) == int(cells[row]))
+    assert sum(hits) > 0.9 * len(hits)

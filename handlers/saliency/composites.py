@@ -134,8 +134,10 @@ def _baddbmm(hold: Hold, input: Tensor, batch1: Tensor, batch2: Tensor, *, beta:
     return input * beta + batch1 @ batch2 * alpha
 
 
-def _softmin(hold: Hold, input: Tensor, dim: int = -1, *rest: object, dtype: torch.dtype | None = None) -> Tensor:
-    return (-input).softmax(dim, dtype=dtype)
+def _softmin(
+    hold: Hold, input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
+) -> Tensor:
+    return F.softmax(-input, dim, _stacklevel, dtype)
 
 
 def _glu(hold: Hold, input: Tensor, dim: int = -1) -> Tensor:

@@ -90,7 +90,7 @@ def _shared(call: Call) -> Tensor:
 
 def _ratio(z: Tensor, through: Tensor, epsilon: float) -> Tensor:
     """Return z / (z' + epsilon sign z'), 0 where that is nothing over nothing."""
-    stable = through + torch.where(through < 0, -epsilon, epsilon)
+    stable = torch.where(through < 0, through - epsilon, through + epsilon)
     return torch.where(stable == 0, 0.0, z / stable)
 
 

@@ -26,7 +26,7 @@ class Rewriting(TorchFunctionMode):
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in COMPOSITES:
+        if func in COMPOSITES and torch.is_grad_enabled():
             with self:
                 return COMPOSITES[func](self.hold, *args, **kwargs)
         call = Call.of(func, args, kwargs)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,8 +20,6 @@ from saliency.rescale import Rescale
 from saliency.rows import Answer, Rows
 from saliency.schema import Choice, Number, option
 
-Multiplied = Generator[Rows, Answer, Tensor]
-
 
 @dataclass(frozen=True)
 class DeepLift:
@@ -32,8 +30,8 @@ class DeepLift:
 
 
 def _deep_lift_cost(p: DeepLift, spec: InputSpec) -> Cost:
-    """Return the picture and its baseline with gradients, and once more without where the score is no logit."""
-    return Cost(4, 2)
+    """Return the picture and its baseline with gradients, and the picture alone where classes are to be settled."""
+    return Cost(3, 2)
 
 
 def deep_lift(subject: Subject, p: DeepLift) -> Steps:
@@ -44,14 +42,24 @@ def deep_lift(subject: Subject, p: DeepLift) -> Steps:
     the network is made of what `saliency.rescale` knows.
     """
     ends = torch.cat([subject.x, baseline(p.baseline, subject.x, subject.spec, p.seed)])
-    objective = subject.objective
-    if objective.score == "logit":
-        answer = yield Rows(ends, objective, mode=Rescale())
-        maps = _times_difference(answer.grad, ends)[:, 0]
-    else:
-        answer = yield Rows(ends, objective, gradient=False)
-        maps = yield from _of_probabilities(ends, answer, objective)
-    return Maps(maps, completeness(maps, answer.logits[0], answer.logits[1:], answer.pairs[0], objective.score))
+    objective, linear = subject.objective, subject.objective.score == "logit"
+    if not linear or objective.against is not None:
+        # the picture settles the classes: by the baseline's logits, one might stand against itself
+        clean = yield Rows(subject.x, objective, gradient=False)
+        objective = objective.fixed(clean.pairs[0])
+    answer = yield Rows(ends, objective if linear else _logarithms(objective), mode=Rescale())
+    maps = _times_difference(answer.grad, ends)
+    maps = maps[:, 0] if linear else _of_probabilities(maps, answer, objective)
+    pairs = objective.pairs or answer.pairs[0]
+    return Maps(maps, completeness(maps, answer.logits[0], answer.logits[1:], pairs, objective.score))
+
+
+def _logarithms(objective: Objective) -> Objective:
+    """Return the objective of the log probability of each class that another objective has settled on."""
+    assert objective.pairs is not None
+    classes = tuple(dict.fromkeys(c for pair in objective.pairs for c in pair if c >= 0))
+    pairs = tuple((c, -1) for c in classes)
+    return replace(objective, targets=classes, against=None, score="log_probability", pairs=pairs)
 
 
 def _times_difference(multipliers: Tensor, ends: Tensor) -> Tensor:
@@ -59,35 +67,21 @@ def _times_difference(multipliers: Tensor, ends: Tensor) -> Tensor:
     return multipliers * (ends[0] - ends[1]).to(multipliers)
 
 
-def _of_probabilities(ends: Tensor, clean: Answer, objective: Objective) -> Multiplied:
-    """Return maps [T, C, H, W] of the difference in probability, or its logarithm, between the two ends.
+def _of_probabilities(both: Tensor, answer: Answer, objective: Objective) -> Tensor:
+    """Return maps [T, C, H, W] of a difference in probability, or in its logarithm, made of those of `_logarithms`.
 
-    A difference in p is a difference in log p times the logarithmic mean of the two p.
+    `both` [K, 2, C, H, W] are a class's maps by the slopes of the logarithm at either end. They are mixed so that they
+    add up: as the logarithm is concave in the logits, there is one such mixture. A difference in p is a difference in
+    log p times the logarithmic mean of the two p.
     """
-    pairs = clean.pairs[0]
-    classes = list(dict.fromkeys(c for pair in pairs for c in pair if c >= 0))
-    found = yield from _of_logarithms(ends, clean.logits, classes, objective)
-    if objective.score == "probability":
-        means = [_mean_probability(clean.logits, c) for c in classes]
-        found = found * torch.tensor(means, dtype=torch.float64).to(found).view(-1, 1, 1, 1)
-    maps = dict(zip(classes, found, strict=True))
-    return torch.stack([maps[t] - maps[a] if a >= 0 else maps[t] for t, a in pairs])
-
-
-def _of_logarithms(ends: Tensor, logits: Tensor, classes: list[int], objective: Objective) -> Multiplied:
-    """Return maps [T, C, H, W] of the difference in the logarithm of each class's probability.
-
-    The slopes of the logarithm at the two ends are mixed so that they add up: as it is concave in the logits, there is
-    one such mixture.
-    """
-    pairs = tuple((c, -1) for c in classes)
-    each = replace(objective, targets=tuple(classes), against=None, score="log_probability", pairs=pairs)
-    answer = yield Rows(ends, each, mode=Rescale())
-    both = _times_difference(answer.grad, ends)
-    sums = both.double().sum((2, 3, 4)).cpu()
-    shares = [_share(high, low, _rise(logits, pair)) for (high, low), pair in zip(sums.tolist(), pairs, strict=True)]
-    at_input = torch.tensor(shares, dtype=torch.float64).to(both).view(-1, 1, 1, 1)
-    return both[:, 0] * at_input + both[:, 1] * (1 - at_input)
+    assert objective.pairs is not None
+    sums, maps = both.double().sum((2, 3, 4)).tolist(), {}
+    for (index, _), (high, low), (at_input, at_baseline) in zip(answer.pairs[0], sums, both, strict=True):
+        here, there = (evaluate(row, (index, -1), "log_probability")[0] for row in answer.logits)
+        share = _share(high, low, here - there)
+        scale = _mean_probability(here, there) if objective.score == "probability" else 1.0
+        maps[index] = (at_input * share + at_baseline * (1 - share)) * scale
+    return torch.stack([maps[t] - maps[a] if a >= 0 else maps[t] for t, a in objective.pairs])
 
 
 def _share(high: float, low: float, wanted: float) -> float:
@@ -95,17 +89,10 @@ def _share(high: float, low: float, wanted: float) -> float:
     return min(max((wanted - low) / (high - low), 0.0), 1.0) if high != low else 0.5
 
 
-def _rise(logits: Tensor, pair: tuple[int, int]) -> float:
-    """Return the difference in the logarithm of a class's probability between logits [2, K]."""
-    here, there = (evaluate(row, pair, "log_probability")[0] for row in logits)
-    return here - there
-
-
-def _mean_probability(logits: Tensor, index: int) -> float:
-    """Return the logarithmic mean of a class's probabilities at logits [2, K]."""
-    here, there = (evaluate(row, (index, -1), "log_probability")[0] for row in logits)
+def _mean_probability(here: float, there: float) -> float:
+    """Return the logarithmic mean of two probabilities, given their logarithms."""
     high, apart = max(here, there), abs(here - there)
-    return float(np.exp(high) * (-np.expm1(-apart) / apart if apart else 1.0))
+    return math.exp(high) * (-math.expm1(-apart) / apart if apart else 1.0)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saliency.explainer import Explainer
+from saliency.message import Message
 from saliency.methods import METHODS
 from saliency.methods.base import Subject
 from saliency.methods.baselines import baseline
@@ -17,7 +18,6 @@ from saliency.methods.decomposition import DeepLift, Lrp
 from saliency.methods.gradients import NoParameters
 from saliency.objective import Objective
 from saliency.pool import Pool
-from saliency.request import Message
 from saliency.rows import Answer, Rows
 from saliency.targets import Rank
 from tests.networks import CLASSES, Flat, Functional, InPlace, Modules, Six, Tokens, classifier, inputs, made

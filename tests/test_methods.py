@@ -218,3 +218,15 @@ def test_what_was_used_sent_again_gives_the_same_map(method: str, png: bytes) ->
     again = explainer.explain(png, method=method, target=1, **first.parameters)
     np.testing.assert_array_equal(first.maps[0].saliency, again.maps[0].saliency)
     assert first.maps[0].saliency.any()
+
+
+@pytest.mark.parametrize(
+    "method", ["integrated_gradients", "blur_integrated_gradients", "guided_integrated_gradients", "deep_lift"]
+)
+def test_the_picture_settles_the_classes_whatever_its_baseline_says(method: str, png: bytes) -> None:
+    explainer = Explainer(classifier(made(Modules)))
+    there = int(explainer.classifier.forward(torch.zeros(1, 3, 16, 16)).argmax())
+    here = explainer.explain(png, render="none").predictions[0].index
+    against = there if there != here else (here + 1) % 5
+    explanation = explainer.explain(png, method=method, target="predicted", against=against)
+    assert explanation.maps[0].target.index == here

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -29,6 +29,8 @@ from saliency.rows import Answer, Rows
 from saliency.spending import measured_pace
 
 logger = logging.getLogger(__name__)
+Progress = Callable[[int], None]
+Data = str | Path | bytes  # where a picture lies, or the picture's bytes
 
 
 class Run:
@@ -66,11 +68,16 @@ class Run:
             self._pool.forward()
         return self
 
-    def finish(self) -> list[Outcome | RequestError]:
+    def finish(self, progress: Progress | None = None) -> list[Outcome | RequestError]:
         """Run everything that is left, backward passes first, and return the outcomes in the queries' order."""
+        rows = 0
         while self._pool:
-            answers = zip(self._owners, self._pool.answers(), strict=True)
+            pool = self._pool
+            answers = zip(self._owners, pool.answers(), strict=True)
             self._wave({owner: self._advance(owner, answer) for owner, answer in answers})
+            rows += pool.rows
+            if progress:
+                progress(rows)
         return [cast(Outcome | RequestError, outcome) for outcome in self._outcomes]
 
     def _advance(self, owner: int, answer: Answer | RequestError | None) -> Rows | None:
@@ -113,11 +120,19 @@ class Explainer:
             archive.extractall(folder)
             return cls(load_classifier(Path(folder), torch.device(device)))
 
-    def explain(self, image: str | Path | bytes, **options: object) -> Explanation:
-        """Return a picture's explanation; RequestError says what is wrong with the picture or an option."""
-        data = image if isinstance(image, bytes) else Path(image).read_bytes()
-        query = read_query(Message({"data": data, **options}, explain=True), self.classifier)
-        (outcome,) = self.begin([query]).finish()
+    def explain(self, image: Data | None = None, **options: object) -> Explanation:
+        """Return a picture's explanation; RequestError says what is wrong with the picture or an option.
+
+        A method that makes a picture is given none.
+        """
+        return self.explain_watched(None, image, **options)
+
+    def explain_watched(self, progress: Progress | None, image: Data | None = None, **options: object) -> Explanation:
+        """Return a picture's explanation; `progress` is told again and again how many rows the network has seen."""
+        data = Path(image).read_bytes() if isinstance(image, str | Path) else image
+        fields = options if data is None else {"data": data, **options}
+        query = read_query(Message(fields, explain=True), self.classifier)
+        (outcome,) = self.begin([query]).finish(progress)
         if isinstance(outcome, RequestError):
             raise outcome
         return cast(Explanation, outcome)

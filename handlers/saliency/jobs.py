@@ -15,7 +15,7 @@ from saliency.evidence import judged
 from saliency.explanation import Explanation, Prediction, Scalar, TargetMap, View
 from saliency.image import project
 from saliency.methods import METHODS
-from saliency.methods.base import Maps, Subject
+from saliency.methods.base import Maps, Shows, Subject
 from saliency.model import Classifier
 from saliency.objective import softmax
 from saliency.options import Options
@@ -37,7 +37,7 @@ def job(query: Query, x: Tensor, classifier: Classifier) -> Job:
         answer = yield Rows(x)
         return Scores(answer.logits[0], classifier).ranked(query.options.top_k)
     subject = Subject(x, query.objective, classifier.input, classifier.attention)
-    if query.options.render == "none" and query.options.format == "json" and not query.options.quality:
+    if _scores_suffice(query.options):
         clean = yield Rows(x, query.objective, gradient=False)
         return _explanation(query, classifier, clean, None)
     steps = METHODS[query.options.method].function(subject, query.parameters)
@@ -46,9 +46,16 @@ def job(query: Query, x: Tensor, classifier: Classifier) -> Job:
         try:
             rows = steps.send(answer)
         except StopIteration as end:
+            clean = end.value.clean or clean
             explanation = _explanation(query, classifier, clean, end.value)
             return (yield from _proved(explanation, query, subject, clean, end.value))
         answer = yield rows
+
+
+def _scores_suffice(options: Options) -> bool:
+    """Tell whether an answer says nothing that is found by making a map."""
+    made = options.quality or METHODS[options.method].shows is Shows.INPUT
+    return options.render == "none" and options.format == "json" and not made
 
 
 def _proved(explanation: Explanation, query: Query, subject: Subject, clean: Answer, maps: Maps) -> Job:

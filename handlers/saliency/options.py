@@ -141,9 +141,9 @@ def _narrowed(options: Options, sent: Mapping[str, object]) -> Options:
                 said = " or ".join(str(value).lower() for value in values)
                 raise bad_option(name, f"'{options.method}' {why}: '{name}' must be {said}")
             options = _with(options, **{name: values[0]})
-    if method.shows is Shows.CHANNELS and len(options.target) > 1:
+    if method.shows is not Shows.SALIENCY and len(options.target) > 1:
         if "target" in sent:
-            raise bad_option("target", f"'{options.method}' is the same for every class: 'target' may name one")
+            raise bad_option("target", f"'{options.method}' makes one picture a request: 'target' may name one")
         options = _with(options, target=options.target[:1])
     return options
 

@@ -26,6 +26,11 @@ class Pool:
         self._batches = list(_pack(asked, capacity, plain_apart=classifier.compiled is not None))
         self._passes: list[Pass | None] = [None] * len(self._batches)
 
+    @property
+    def rows(self) -> int:
+        """Return how many rows the wave has."""
+        return sum(len(rows.inputs) for rows in self._asked)
+
     def forward(self) -> None:
         """Run as many batches forward as may hold their graphs at one time."""
         rows = 0

@@ -11,7 +11,7 @@ from saliency.errors import RequestError, bad_option
 from saliency.image import Picture, decode, grey
 from saliency.message import Message, gathered, picture_bytes
 from saliency.methods import METHODS
-from saliency.methods.base import Cost, Shows
+from saliency.methods.base import Cost, Need, Shows
 from saliency.methods.layers import names
 from saliency.model import Classifier
 from saliency.needs import lacking
@@ -50,7 +50,11 @@ def read_query(message: Message, classifier: Classifier) -> Query:
     cost, targets = method.cost(parameters, classifier.input), len(objective.targets)
     cost += quality_cost(cost, targets) if options.quality else Cost(0)
     check_cost(options.method, cost, targets, classifier)
-    picture = _no_picture(data, options, classifier) if method.shows is Shows.INPUT else _picture(data, classifier)
+    picture = (
+        _no_picture(data, options, parameters, classifier)
+        if method.shows is Shows.INPUT
+        else _picture(data, classifier)
+    )
     check_answer(picture, options, classifier)
     return Query(picture, options, parameters, objective)
 
@@ -59,11 +63,11 @@ def _picture(data: object, classifier: Classifier) -> Picture:
     return decode(picture_bytes(data), classifier.input, classifier.limits.max_pixels)
 
 
-def _no_picture(data: object, options: Options, classifier: Classifier) -> Picture:
+def _no_picture(data: object, options: Options, parameters: object, classifier: Classifier) -> Picture:
     """Return the grey that a method without a picture begins with; a 400 for a picture, or for classes not named."""
     if data:
         raise bad_option("data", f"'{options.method}' makes a picture and takes none")
-    if any(isinstance(target, Rank) for target in options.target):
+    if getattr(parameters, "unit", None) is None and any(isinstance(target, Rank) for target in options.target):
         raise bad_option("target", f"'{options.method}' sees no picture that a class could be predicted of: name one")
     if str(options.against).lower() == RUNNER_UP:
         raise bad_option("against", f"'{options.method}' sees no picture that could have a runner-up: name a class")
@@ -118,8 +122,9 @@ def _checked(asked: Asked, classifier: Classifier) -> object:
     parameters = METHODS[asked.options.method].fit(asked.parameters, classifier.input)
     if not hasattr(parameters, "layer"):
         return parameters
-    layer = parameters.layer or str(classifier.layers.default)
-    for name in names(layer):
+    default = classifier.layers.default if Need.LAYER in METHODS[asked.options.method].needs else None
+    layer = parameters.layer or default
+    for name in names(layer) if layer else ():
         if name not in classifier.layers.names:
             raise _no_layer(name, classifier)
     return replace(parameters, layer=layer)
@@ -129,5 +134,7 @@ def _no_layer(layer: str, classifier: Classifier) -> RequestError:
     """Return the 422 for a layer that does not exist or has no grid, with near matches."""
     exists = layer in dict(classifier.network.named_modules())
     why = "has no spatial extent" if exists else "does not exist"
-    near = get_close_matches(layer, classifier.layers.names, n=3) or [str(classifier.layers.default)]
+    near = get_close_matches(layer, classifier.layers.names, n=3) or [
+        classifier.layers.default or "no layer of any name"
+    ]
     return RequestError(422, "LayerException", f"layer {shown(layer)} {why}; near it: {', '.join(near)}", "layer")

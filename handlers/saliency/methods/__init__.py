@@ -16,6 +16,7 @@ from saliency.methods.gradients import GRADIENTS
 from saliency.methods.guided_path import GUIDED_PATH
 from saliency.methods.inside import INSIDE
 from saliency.methods.masked_cams import MASKED_CAMS
+from saliency.methods.maximization import MAXIMIZATION
 from saliency.methods.noise import NOISE
 from saliency.methods.occlusion import OCCLUSION
 from saliency.methods.paths import PATHS
@@ -43,5 +44,6 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         **XRAI,
         **ATTENTION,
         **INSIDE,
+        **MAXIMIZATION,
     }
 )

@@ -20,10 +20,14 @@ MOST_PASSES = 500  # of a parameter that counts samples or steps
 
 @dataclass(frozen=True)
 class Maps:
-    """A method's maps [T, C, H, W] before `reduce` (C = 1 where a map has no channels), and JSON values found."""
+    """A method's maps [T, C, H, W] before `reduce` (C = 1 where a map has no channels), and JSON values found.
+
+    `clean` is the answer for an input that the method made, where there is no picture that could be predicted of.
+    """
 
     values: Tensor
     findings: tuple[Mapping[str, Any], ...] = ()
+    clean: Answer | None = None
 
 
 @dataclass(frozen=True)

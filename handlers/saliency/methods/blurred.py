@@ -12,8 +12,7 @@ from torch import Tensor
 from saliency.image import InputSpec
 from saliency.methods.base import CHUNK, MOST_PASSES, Cost, Maps, Method, Steps, Subject
 from saliency.methods.blurring import ScaleSpace
-from saliency.methods.completeness import attributed, completeness
-from saliency.rows import Rows
+from saliency.methods.completeness import attributed, completeness, ends
 from saliency.schema import Integer, Number, option
 
 
@@ -38,10 +37,9 @@ def blur_integrated_gradients(subject: Subject, p: BlurIntegratedGradients) -> S
     """
     scales = ScaleSpace(subject.x)
     dullest = scales.at(torch.tensor([p.max_sigma], dtype=torch.float64))
-    ends = yield Rows(torch.cat([subject.x, dullest]), subject.objective, gradient=False)
-    objective = subject.objective.fixed(ends.pairs[0])
+    clean, there, objective = yield from ends(subject, dullest)
     maps = yield from attributed(_path(scales, p), objective)
-    return Maps(maps, completeness(maps, ends.logits[0], ends.logits[1:], ends.pairs[0], objective.score))
+    return Maps(maps, completeness(maps, clean.logits[0], there, clean.pairs[0], objective.score))
 
 
 def _path(scales: ScaleSpace, p: BlurIntegratedGradients) -> Iterator[tuple[Tensor, Tensor]]:

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable
 import torch
 from torch import Tensor
 
+from saliency.methods.base import Subject
 from saliency.objective import Objective, Pairs, evaluate
 from saliency.rows import Answer, Rows
 
@@ -20,6 +21,16 @@ def attributed(path: Iterable[tuple[Tensor, Tensor]], objective: Objective) -> G
         total = part if total is None else total + part
     assert total is not None
     return total
+
+
+def ends(subject: Subject, starts: Tensor) -> Generator[Rows, Answer, tuple[Answer, Tensor, Objective]]:
+    """Return the picture's answer, the logits [n, K] of where paths start, and the objective held to its classes.
+
+    The picture alone settles the classes: by a baseline's logits, one might stand against itself.
+    """
+    clean = yield Rows(subject.x, subject.objective, gradient=False)
+    there = yield Rows(starts, gradient=False)
+    return clean, there.logits, subject.objective.fixed(clean.pairs[0])
 
 
 def completeness(maps: Tensor, end: Tensor, starts: Tensor, pairs: Pairs, score: str) -> tuple[dict[str, float], ...]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from saliency.image import InputSpec
 from saliency.methods.base import MOST_PASSES, Cost, Maps, Method, Steps, Subject
 from saliency.methods.baselines import baseline, baseline_option, seed_option
-from saliency.methods.completeness import completeness
+from saliency.methods.completeness import completeness, ends
 from saliency.objective import Objective
 from saliency.rows import Answer, Rows
 from saliency.schema import Integer, Number, option
@@ -41,12 +41,12 @@ def guided_integrated_gradients(subject: Subject, p: GuidedIntegratedGradients) 
     the sum of the map minus score(input) - score(baseline).
     """
     start = baseline(p.baseline, subject.x, subject.spec, p.seed)
-    ends = yield Rows(torch.cat([subject.x, start]), subject.objective, gradient=False)
-    pairs, score = ends.pairs[0], subject.objective.score
+    clean, there, objective = yield from ends(subject, start)
+    pairs, score = clean.pairs[0], objective.score
     maps = subject.x.new_empty(len(pairs), *subject.x.shape[1:])
     for row, pair in enumerate(pairs):
         maps[row] = yield from _followed(subject.x, start, Objective((pair[0],), None, score, (pair,)), p)
-    return Maps(maps, completeness(maps, ends.logits[0], ends.logits[1:], pairs, score))
+    return Maps(maps, completeness(maps, clean.logits[0], there, pairs, score))
 
 
 def _followed(

@@ -13,8 +13,7 @@ from torch import Tensor
 from saliency.image import InputSpec
 from saliency.methods.base import CHUNK, MOST_PASSES, Cost, Maps, Method, Steps, Subject
 from saliency.methods.baselines import baseline, baseline_option, seed_option
-from saliency.methods.completeness import attributed, completeness
-from saliency.rows import Rows
+from saliency.methods.completeness import attributed, completeness, ends
 from saliency.schema import Integer, option
 
 
@@ -38,10 +37,9 @@ def integrated_gradients(subject: Subject, p: IntegratedGradients) -> Steps:
     The finding `completeness_gap` is the sum of the map minus score(input) - score(baseline): 0 for the exact integral.
     """
     start = baseline(p.baseline, subject.x, subject.spec, p.seed)
-    ends = yield Rows(torch.cat([subject.x, start]), subject.objective, gradient=False)
-    objective = subject.objective.fixed(ends.pairs[0])
+    clean, there, objective = yield from ends(subject, start)
     maps = yield from attributed(straight(subject.x, start, p.steps), objective)
-    return Maps(maps, completeness(maps, ends.logits[0], ends.logits[1:], ends.pairs[0], objective.score))
+    return Maps(maps, completeness(maps, clean.logits[0], there, clean.pairs[0], objective.score))
 
 
 def straight(x: Tensor, start: Tensor, steps: int) -> Iterator[tuple[Tensor, Tensor]]:

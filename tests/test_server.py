@@ -195,6 +195,17 @@ def test_the_describe_route_says_what_the_model_can_explain(server: TorchServe) 
     assert {"input", "limits", "self_check"} <= set(metadata)
 
 
+def test_quality_puts_figures_beside_a_map_and_those_of_a_random_one(server: TorchServe) -> None:
+    reply = put(server, Ask({"quality": "true", "target": "zebra", "render": "none"}, path="/explanations/sq"))
+    (explanation,) = said(reply)["explanations"]
+    quality = explanation["quality"]
+    assert {"deletion_blur", "insertion_mean", "road", "infidelity", "sparseness", "top_share"} < set(quality)
+    assert 0 < quality["deletion_blur"]["value"] < 1
+    assert quality["sparseness"]["value"] != quality["sparseness"]["random"]
+    assert quality["completeness_gap"] == {"value": None, "random": None}
+    assert (quality["forwards"], quality["backwards"]) == (164, 4)
+
+
 BOMB = (8000, 8000)  # 64 million pixels, 24 kilobytes
 WRONG: dict[str, tuple[Ask, int, str | None]] = {
     "malformed json": (Ask(headers={"Content-Type": "application/json"}, body=b'{"data": '), 400, None),
@@ -204,6 +215,7 @@ WRONG: dict[str, tuple[Ask, int, str | None]] = {
     "unknown option": (Ask({"tarqet": "1"}), 400, "tarqet"),
     "wrong type": (Ask({"method": "smooth_grad", "samples": "many"}), 400, "samples"),
     "out of range": (Ask({"top_k": "101"}), 400, "top_k"),
+    "quality is a word": (Ask({"quality": "high"}), 400, "quality"),
     "not the method's": (Ask({"samples": "5"}), 400, "samples"),
     "not acceptable": (Ask(headers={"Accept": "text/html"}), 406, None),
     "too many pixels": (Ask(data=plain((1, 2, 3), BOMB)), 413, None),

@@ -64,7 +64,7 @@ def self_check(mar: Path, folder: Path, wanted: Wanted) -> Mapping[str, object]:
     unpacked, report = folder / "unpacked", folder / "report.json"
     with zipfile.ZipFile(mar) as packed:
         packed.extractall(unpacked)
-    words = [sys.executable, "-c", _RUN_CHECK, str(unpacked), str(report), str(CHECK)]
+    words = [sys.executable, "-c", _RUN_CHECK, str(unpacked), str(report), str(CHECK), str(wanted.directions)]
     ran = subprocess.run(words, cwd=folder, stderr=subprocess.PIPE, text=True, check=False)
     if not report.is_file():
         raise ModelError(f"the self-check broke off: {(ran.stderr.strip().splitlines() or ['without a word'])[-1]}")

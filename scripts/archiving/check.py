@@ -32,7 +32,6 @@ from saliency.model import Classifier, load_classifier
 from saliency.objective import Objective
 from saliency.rows import Rows
 
-DIRECTIONS = 5
 TOLERANCE = 1e-2  # random deep networks have slopes of 1e-9, which float64 tells to a few parts in a thousand
 _GOOD = 1e-4
 # of the input's unit: a kink may lie within the long ones, the rounding of float64 drowns the short ones
@@ -59,7 +58,7 @@ class Slopes:
         return apart / largest if largest else 0.0
 
 
-def check(directory: Path) -> dict[str, object]:
+def check(directory: Path, directions: int = 5) -> dict[str, object]:
     """Return an unpacked archive's figures; RefusedError, ModelError or RequestError where it fails."""
     classifier = load_classifier(directory, torch.device("cpu"), compile_rows=1)
     picture = generated_picture(classifier.input)
@@ -67,10 +66,10 @@ def check(directory: Path) -> dict[str, object]:
     with doubled(classifier) as exact:
         index = _check_output(exact, x)
         gradient = _gradient(exact, x, index)
-        slopes = best_slopes(exact, x, index, gradient)
+        slopes = best_slopes(exact, x, index, gradient, directions)
     if not slopes.error <= TOLERANCE:
         raise RefusedError(
-            f"the gradient is not the slope of the output: along {DIRECTIONS} random directions they differ by up to "
+            f"the gradient is not the slope of the output: along {directions} random directions they differ by up to "
             f"{slopes.error:.1%} (autograd {_shown(slopes.autograd)}; finite differences {_shown(slopes.differences)});"
             " something in the network rounds, jumps, or has a backward pass of its own"
         )
@@ -81,7 +80,7 @@ def check(directory: Path) -> dict[str, object]:
         "method": "gradient",
         "score": "logit",
         "target": index,
-        "directions": DIRECTIONS,
+        "directions": directions,
         "step": slopes.step,
         "largest_relative_error": slopes.error,
         "tolerance": TOLERANCE,
@@ -163,10 +162,10 @@ def _gradient(classifier: Classifier, x: Tensor, index: int) -> Tensor:
     return gradient
 
 
-def best_slopes(classifier: Classifier, x: Tensor, index: int, gradient: Tensor) -> Slopes:
-    """Return the slopes along random directions, with the step that brings the two kinds nearest to each other."""
+def best_slopes(classifier: Classifier, x: Tensor, index: int, gradient: Tensor, count: int = 5) -> Slopes:
+    """Return the slopes along `count` random directions, with the step that brings the two kinds nearest together."""
     generator = torch.Generator().manual_seed(2)
-    directions = [torch.randn(x.shape, generator=generator, dtype=x.dtype) for _ in range(DIRECTIONS)]
+    directions = [torch.randn(x.shape, generator=generator, dtype=x.dtype) for _ in range(count)]
     autograd = tuple(float((gradient * d[0]).sum()) for d in directions)
     tried: list[Slopes] = []
     with torch.no_grad():
@@ -206,12 +205,12 @@ def _shown(slopes: Sequence[float]) -> str:
     return ", ".join(f"{slope:.3g}" for slope in slopes[:3])
 
 
-def main(unpacked: str, report: str) -> None:
+def main(unpacked: str, report: str, directions: str) -> None:
     """Check the archive unpacked in one folder and write what came of it to a JSON file."""
     directory = Path(unpacked).resolve()
     assert Path(str(saliency.__file__)).resolve().is_relative_to(directory), "this is not the archive's own code"
     try:
-        said = check(directory)
+        said = check(directory, int(directions))
     except RequestError as error:
         said = {"refused": error.message, "option": error.option}
     except (ModelError, RefusedError) as error:
@@ -220,4 +219,4 @@ def main(unpacked: str, report: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:4])

@@ -70,7 +70,7 @@ def self_check(mar: Path, folder: Path, wanted: Wanted) -> Mapping[str, object]:
     with zipfile.ZipFile(mar) as packed:
         packed.extractall(unpacked)
     words = [sys.executable, "-c", _RUN_CHECK, str(unpacked), str(report), str(CHECK), str(ROOT)]
-    words += [wanted.sanity, str(wanted.sanity_samples or "")]
+    words += [wanted.sanity, str(wanted.sanity_samples or ""), str(wanted.directions)]
     ran = subprocess.run(words, cwd=folder, stderr=subprocess.PIPE, text=True, check=False)
     if not report.is_file():
         raise ModelError(f"the self-check broke off: {(ran.stderr.strip().splitlines() or ['without a word'])[-1]}")

@@ -63,6 +63,14 @@ def test_an_archive_is_complete_checked_and_explains(tmp_path: Path, capsys: pyt
     assert [path.name for path in mar.parent.iterdir()] == ["small.mar"]
 
 
+def test_an_archive_may_be_stored_and_its_slopes_be_fewer(tmp_path: Path) -> None:
+    assert main([*own_words(tmp_path), "--archive-format", "zip-store", "--directions", "2"]) == 0
+    with zipfile.ZipFile(tmp_path / "store" / "small.mar") as archive:
+        assert archive.getinfo("small.pt").compress_type == zipfile.ZIP_STORED
+        assert json.loads(archive.read("self_check.json"))["directions"] == 2
+    assert Explainer.load(tmp_path / "store" / "small.mar").classifier.self_check["directions"] == 2
+
+
 def test_an_archive_compiles_and_computes_in_bfloat16_if_it_is_told_to(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

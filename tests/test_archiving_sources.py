@@ -9,10 +9,11 @@ from safetensors.torch import save_file
 from torchvision import models
 
 from saliency.errors import ModelError
+from saliency.image import InputSpec
 from scripts.archive import main
 from scripts.archiving.arguments import UsageError
 from scripts.archiving.files import renamed
-from scripts.archiving.sources import find_source, wakened
+from scripts.archiving.sources import find_source, settle_norms, wakened
 from tests.archives import wanted
 
 CPU = torch.device("cpu")
@@ -140,6 +141,26 @@ def test_a_head_that_starts_at_zero_is_wakened_and_nothing_else_is() -> None:
     after = wakened(network).state_dict()
     assert [key for key in after if not torch.equal(after[key], before[key])] == ["heads.head.weight"]
     assert after["heads.head.weight"].std() > 0.01
+
+
+def test_batch_norms_of_a_random_network_have_seen_noise_and_its_weights_are_as_they_were() -> None:
+    words = ("--arch", "resnet18", "--weights", "none", "--input-size", "64")
+    network, again = (find_source(wanted(*words)).network for _ in range(2))
+    torch.manual_seed(0)
+    expected = dict(models.resnet18().named_parameters())
+    assert all(torch.equal(value, expected[name]) for name, value in network.named_parameters())
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in network.state_dict().items())
+    outputs: list[torch.Tensor] = []
+    network.get_submodule("bn1").register_forward_hook(lambda m, args, output: outputs.append(output.clone()))
+    network.eval()(torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(outputs[0].std((0, 2, 3)), torch.ones(64), rtol=0.01, atol=0)
+    assert {m.momentum for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {0.1}
+
+
+def test_norms_of_a_network_that_does_not_run_are_left(tmp_path: Path) -> None:
+    network = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Linear(7, 2))
+    settle_norms(network, InputSpec((32, 32), (32,)))
+    assert network.state_dict()["0.running_var"].tolist() == [1, 1, 1]
 
 
 def test_a_vision_transformer_is_built_for_its_input() -> None:

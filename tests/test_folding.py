@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision import models
 
+from saliency import formats
 from saliency.folding import fold_batch_norms
 from saliency.formats import choose_memory_format
 
@@ -227,3 +228,18 @@ def test_channels_last_leaves_the_network_the_same() -> None:
 def test_a_network_without_convolutions_stays_contiguous() -> None:
     network, x = made(lambda: nn.Sequential(nn.Flatten(), nn.Linear(768, 4)))
     assert choose_memory_format(network, network, x) is torch.contiguous_format
+
+
+@pytest.mark.parametrize(("seconds", "passes"), [([9, 5], 2), ([5, 9, 5, 5], 4), ([0.1, 0.1, 0.1, 0.1], 4)])
+def test_a_memory_format_is_settled_by_the_first_pair_that_says_so(
+    monkeypatch: pytest.MonkeyPatch, seconds: list[float], passes: int
+) -> None:
+    given = iter(seconds)
+
+    def trial(*_: object) -> formats._Trial:
+        return formats._Trial(torch.ones(1), torch.ones(1), next(given))
+
+    monkeypatch.setattr(formats, "_trial", trial)
+    network = torch.nn.Conv2d(3, 4, 3)
+    assert choose_memory_format(network, network, torch.ones(2, 3, 8, 8)) is torch.channels_last
+    assert len(seconds) - len(list(given)) == passes

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from saliency.layers import find_layers, to_grid
+from scripts.archiving.sources import wakened
 from tests.networks import Flat, Modules, Tokens, inputs, made
 
 
@@ -65,6 +66,8 @@ def test_a_network_without_a_grid_has_no_default() -> None:
         ("resnet18", "layer4"),
         ("squeezenet1_1", "features"),
         ("vit_b_16", "encoder.layers.encoder_layer_11.ln_1"),
+        ("swin_t", "norm"),
+        ("vgg11", "features"),
     ],
 )
 def test_defaults_are_those_that_people_choose(arch: str, default: str) -> None:
@@ -73,6 +76,82 @@ def test_defaults_are_those_that_people_choose(arch: str, default: str) -> None:
     if arch.startswith("vit"):  # its head starts at zero, which mutes every layer
         nn.init.normal_(network.get_parameter("heads.head.weight"), std=0.02)
     assert find_layers(network, network, inputs(size=224)).default == default
+
+
+@pytest.mark.parametrize(
+    ("arch", "default"),
+    [
+        ("levit_128s", "stages"),  # averages its tokens; the last stage is wider than the others
+        ("hiera_tiny_224", "blocks.11"),
+        ("pit_ti_224", "transformers.2.blocks.3.norm1"),  # hands on a map that nobody reads, beside the class token
+        ("xcit_nano_12_p16_224", "cls_attn_blocks.1.norm1"),  # attention of the class token alone
+        ("cait_xxs24_224", "blocks_token_only.1.norm1"),
+        ("coat_tiny", "parallel_blocks.5.norm14"),  # its blocks hand on a map that they do not touch
+        ("volo_d1_224", "norm"),  # reads the strongest cell beside the class token
+        ("tnt_s_patch16_224", "blocks.11.norm_out"),
+        ("mixer_s16_224", "norm"),
+        ("deit_tiny_distilled_patch16_224", "blocks.11.norm1"),
+    ],
+)
+def test_defaults_of_timm_are_blocks_and_norms(arch: str, default: str) -> None:
+    timm = pytest.importorskip("timm", reason="timm is not installed")
+    network = wakened(made(lambda: timm.create_model(arch)))
+    assert find_layers(network, network, inputs(size=224)).default == default
+
+
+class Classes(nn.Module):
+    """Patch tokens whose class token alone is read, by projections of a norm; the parts are those of an attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 12, 4, stride=4)
+        self.widened = nn.Linear(12, 20)
+        self.norm = nn.LayerNorm(20)
+        self.key = nn.Linear(20, 20)
+        self.value = nn.Linear(20, 20)
+        self.last = nn.LayerNorm(20)
+        self.head = nn.Linear(20, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.widened(self.patches(x).flatten(2).transpose(1, 2))
+        normed = self.norm(tokens)
+        attention = (normed.mean(1, keepdim=True) @ self.key(normed).transpose(1, 2)).softmax(2)
+        tokens = self.last(torch.cat([attention @ self.value(normed), tokens], 1))
+        return self.head(tokens[:, 0])
+
+
+def test_a_default_is_a_norm_and_no_part_of_an_attention() -> None:
+    network = made(Classes)
+    assert find_layers(network, network, inputs(size=32)).default == "norm"
+
+
+def test_a_module_that_hands_on_what_it_is_given_is_no_default() -> None:
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(8, 8, 3, padding=1, stride=2)
+
+        def forward(self, fine: Tensor, coarse: Tensor) -> list[Tensor]:
+            return [fine, self.conv(fine) + coarse]
+
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fine = nn.Conv2d(3, 8, 3, padding=1)
+            self.coarse = nn.Conv2d(3, 8, 3, padding=1, stride=2)
+            self.pair = Pair()
+            self.head = nn.Linear(8, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.pair(self.fine(x), self.coarse(x))[1].mean((2, 3)))
+
+    network = made(Both)
+    assert find_layers(network, network, inputs()).default == "pair.conv"
+
+
+def test_a_rectifier_in_place_hands_on_something_new() -> None:
+    network = made(lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(True), nn.Flatten(), nn.Linear(8 * 14 * 14, 5)))
+    assert find_layers(network, network, inputs()).default == "1"
 
 
 def test_classes_as_many_as_channels_or_cells_hide_no_layer() -> None:

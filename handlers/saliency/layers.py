@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import Permute
+
+from saliency.recording import recorded
 
 Forward = Callable[[Tensor], Tensor]
 _MAX_PREFIX = 16  # class, distillation and register tokens that may stand before the grid
-_SAME_VALUES = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.MaxPool2d)
+_LESSER = (nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.MaxPool2d, Permute)  # the map before them says the same
 
 
 @dataclass(frozen=True)
@@ -62,59 +63,47 @@ def token_grid(tokens: int, size: tuple[int, int]) -> tuple[int, int, int] | Non
     return None
 
 
-def first_tensor(output: object) -> Tensor | None:
-    """Return the tensor that a module put out, the first one of a tuple or list."""
-    if isinstance(output, tuple | list) and output:
-        output = output[0]
-    return output if isinstance(output, Tensor) else None
-
-
 def find_layers(network: nn.Module, forward: Forward, example: Tensor) -> Layers:
     """Return the layers with spatial extent, found by running `example` [1, C, H, W] forward and backward once.
 
-    The default is the last one whose grid still reaches the logits: the final feature map of a convolutional network,
-    and of a transformer that reads its class token alone the norm before the last block's attention.
+    The default is the last block or norm whose grid still reaches the logits: the final feature map of a convolutional
+    network, and of a transformer that reads its class token alone the norm before the last block's attention.
     """
-    with torch.enable_grad(), _recorded(network) as outputs:
+    size = (example.shape[2], example.shape[3])
+    with torch.enable_grad(), recorded(network) as outputs:
         logits = forward(example.detach().requires_grad_())
-        size = (example.shape[2], example.shape[3])
         grids = {
-            name: out for name, out in outputs.items() if len(out) == len(example) and to_grid(out, size) is not None
+            name: out
+            for name, out in outputs.tensors.items()
+            if len(out) == len(example) and to_grid(out, size) is not None
         }
-        names = tuple(grids)
-        candidates = _candidates(network, grids, logits.shape[1], size)
+        made = {name: out for name, out in grids.items() if out.requires_grad and name not in outputs.handed_on}
+        answers = _answers(network, outputs.tensors, logits.shape[1])
+        candidates = _candidates(network, made, answers)
         weights = torch.linspace(-1, 1, logits.numel(), device=logits.device, dtype=logits.dtype)
         heard = _last_heard(candidates, (logits.flatten() * weights).sum(), size)
-        return Layers(names, heard or (names[-1] if names else None))
+    names = tuple(grids)
+    return Layers(names, heard or (names[-1] if names else None))
 
 
-def _candidates(
-    network: nn.Module, grids: Mapping[str, Tensor], classes: int, size: tuple[int, int]
-) -> dict[str, Tensor]:
-    """Return the layers that a default may be: those of the kind of map that runs last, pooling and dropout left out.
+def _answers(network: nn.Module, outputs: Mapping[str, Tensor], classes: int) -> set[str]:
+    """Return the layers from the last weights on whose maps have a channel a class: they are answers already."""
+    order = list(outputs)
+    weighted = [
+        i for i, name in enumerate(order) if next(network.get_submodule(name).parameters(False), None) is not None
+    ]
+    return {name for name in order[max(weighted, default=0) :] if classes in outputs[name].shape[1:]}
 
-    A convolutional stem does not make a transformer a convolutional network; maps with a channel a class are answers,
-    unless all have as many.
+
+def _candidates(network: nn.Module, made: Mapping[str, Tensor], answers: set[str]) -> Mapping[str, Tensor]:
+    """Return the layers that a default may be: what blocks, convolutions, norms and rectifiers make.
+
+    A projection is a part of an attention or of a perceptron, and is taken where there is nothing else; so are answers.
     """
-    kept = {
-        name: out
-        for name, out in grids.items()
-        if out.requires_grad and not isinstance(network.get_submodule(name), _SAME_VALUES)
-    }
-    spatial = {name: out for name, out in kept.items() if out.dim() == 4}
-    maps = {name: out for name, out in spatial.items() if _channels(out, size) != classes} or spatial
-    tokens = {name: out for name, out in kept.items() if out.dim() == 3}
-    order = list(kept)
-    if maps and not (tokens and order.index(list(tokens)[-1]) > order.index(list(maps)[-1])):
-        return maps
-    widths = Counter(out.shape[-1] for out in tokens.values())
-    return {name: out for name, out in tokens.items() if out.shape[-1] == widths.most_common(1)[0][0]}
-
-
-def _channels(output: Tensor, size: tuple[int, int]) -> int:
-    """Return how many channels a layer's grid has."""
-    grid = to_grid(output, size)
-    return 0 if grid is None else grid.shape[1]
+    whole = {name: out for name, out in made.items() if not isinstance(network.get_submodule(name), _LESSER)}
+    blocks = {name: out for name, out in whole.items() if not isinstance(network.get_submodule(name), nn.Linear)}
+    inner = {name: out for name, out in blocks.items() if name not in answers}
+    return inner or blocks or whole or made
 
 
 def _last_heard(candidates: Mapping[str, Tensor], score: Tensor, size: tuple[int, int]) -> str | None:
@@ -124,27 +113,6 @@ def _last_heard(candidates: Mapping[str, Tensor], score: Tensor, size: tuple[int
     grads: Sequence[Tensor | None] = torch.autograd.grad(score, list(candidates.values()), allow_unused=True)
     for name, grad in reversed(list(zip(candidates, grads, strict=True))):
         grid = None if grad is None else to_grid(grad, size)
-        if grid is not None and float(grid.abs().max()) > 0:
+        if grid is not None and bool(grid.any()):
             return name
     return list(candidates)[-1]
-
-
-@contextmanager
-def _recorded(network: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """Collect every module's output during a forward pass, in the order in which the modules finish."""
-    outputs: dict[str, Tensor] = {}
-
-    def record(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: object, output: object) -> None:
-            tensor = first_tensor(output)
-            if tensor is not None and tensor.is_floating_point():
-                outputs.pop(name, None)
-                outputs[name] = tensor
-
-        return hook
-
-    with ExitStack() as hooks:
-        for name, module in network.named_modules():
-            if name:
-                hooks.callback(module.register_forward_hook(record(name)).remove)
-        yield outputs

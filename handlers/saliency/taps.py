@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from saliency.errors import RequestError
-from saliency.layers import channel_axis, first_tensor, to_grid
+from saliency.layers import channel_axis, to_grid
 from saliency.model import Classifier
+from saliency.recording import first_tensor
 from saliency.rows import Rows, Silence, Tapped
 from saliency.rules import RowRules, Rule
 

@@ -40,6 +40,8 @@ class Wanted:
     version: str
     export_path: Path
     force: bool
+    archive_format: str
+    directions: int
     arch: str | None
     arguments: Mapping[str, object]
     model_file: Path | None
@@ -94,6 +96,8 @@ def read_arguments(words: Sequence[str] | None = None) -> Wanted:
         version=said.version,
         export_path=said.export_path,
         force=said.force,
+        archive_format=said.archive_format,
+        directions=said.directions,
         arch=said.arch,
         arguments=said.arguments,
         model_file=_model_file(said.model_file),

@@ -28,7 +28,6 @@ from scripts.archiving.doubling import doubled
 from scripts.archiving.pictures import generated_picture, picture_files, spread
 from scripts.archiving.sanity import PICTURES, mixing, sanity
 
-DIRECTIONS = 5
 TOLERANCE = 1e-2  # random deep networks have slopes of 1e-9, which float64 tells to a few parts in a thousand
 _GOOD = 1e-4
 # of the input's unit: a kink may lie within the long ones, the rounding of float64 drowns the short ones
@@ -55,7 +54,7 @@ class Slopes:
         return apart / largest if largest else 0.0
 
 
-def check(directory: Path, pictures: Sequence[bytes] | None = ()) -> dict[str, object]:
+def check(directory: Path, pictures: Sequence[bytes] | None = (), directions: int = 5) -> dict[str, object]:
     """Return an unpacked archive's figures; RefusedError, ModelError or RequestError where it fails.
 
     `pictures` are what the maps' sanity is tested on: generated ones by default, None to leave it out.
@@ -66,10 +65,10 @@ def check(directory: Path, pictures: Sequence[bytes] | None = ()) -> dict[str, o
     with doubled(classifier) as exact:
         index = _check_output(exact, x)
         gradient = _gradient(exact, x, index)
-        slopes = best_slopes(exact, x, index, gradient)
+        slopes = best_slopes(exact, x, index, gradient, directions)
     if not slopes.error <= TOLERANCE:
         raise RefusedError(
-            f"the gradient is not the slope of the output: along {DIRECTIONS} random directions they differ by up to "
+            f"the gradient is not the slope of the output: along {directions} random directions they differ by up to "
             f"{slopes.error:.1%} (autograd {_shown(slopes.autograd)}; finite differences {_shown(slopes.differences)});"
             " something in the network rounds, jumps, or has a backward pass of its own"
         )
@@ -80,7 +79,7 @@ def check(directory: Path, pictures: Sequence[bytes] | None = ()) -> dict[str, o
         "method": "gradient",
         "score": "logit",
         "target": index,
-        "directions": DIRECTIONS,
+        "directions": directions,
         "step": slopes.step,
         "largest_relative_error": slopes.error,
         "tolerance": TOLERANCE,
@@ -145,10 +144,10 @@ def _gradient(classifier: Classifier, x: Tensor, index: int) -> Tensor:
     return gradient
 
 
-def best_slopes(classifier: Classifier, x: Tensor, index: int, gradient: Tensor) -> Slopes:
-    """Return the slopes along random directions, with the step that brings the two kinds nearest to each other."""
+def best_slopes(classifier: Classifier, x: Tensor, index: int, gradient: Tensor, count: int = 5) -> Slopes:
+    """Return the slopes along `count` random directions, with the step that brings the two kinds nearest together."""
     generator = torch.Generator().manual_seed(2)
-    directions = [torch.randn(x.shape, generator=generator, dtype=x.dtype) for _ in range(DIRECTIONS)]
+    directions = [torch.randn(x.shape, generator=generator, dtype=x.dtype) for _ in range(count)]
     autograd = tuple(float((gradient * d[0]).sum()) for d in directions)
     tried: list[Slopes] = []
     with torch.no_grad():
@@ -188,7 +187,7 @@ def _shown(slopes: Sequence[float]) -> str:
     return ", ".join(f"{slope:.3g}" for slope in slopes[:3])
 
 
-def main(unpacked: str, report: str, sanity_tests: str = "on", samples: str = "") -> None:
+def main(unpacked: str, report: str, sanity_tests: str = "on", samples: str = "", directions: str = "5") -> None:
     """Check the archive unpacked in one folder and write what came of it to a JSON file.
 
     The sanity tests are `on` or `off`; their pictures are some of the folder `samples`, generated ones without it.
@@ -198,7 +197,7 @@ def main(unpacked: str, report: str, sanity_tests: str = "on", samples: str = ""
     directory = Path(unpacked).resolve()
     assert Path(str(saliency.__file__)).resolve().is_relative_to(directory), "this is not the archive's own code"
     try:
-        figures = check(directory, pictures)
+        figures = check(directory, pictures, int(directions))
     except RequestError as error:
         figures = {"refused": error.message, "option": error.option}
     except (ModelError, RefusedError) as error:
@@ -207,4 +206,4 @@ def main(unpacked: str, report: str, sanity_tests: str = "on", samples: str = ""
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:5])
+    main(*sys.argv[1:6])

@@ -57,6 +57,15 @@ def _add_archive(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--version", default="1.0", help="1.0")
     group.add_argument("--export-path", type=Path, default=Path("model_store"), help="model_store")
     group.add_argument("-f", "--force", action="store_true", help="overwrite an archive that exists")
+    group.add_argument(
+        "--archive-format",
+        default="default",
+        choices=("default", "zip-store"),
+        help="default, or zip-store: weights, which hardly shrink, are written and read many times as fast",
+    )
+    group.add_argument(
+        "--directions", type=_positive, default=5, help="that the self-check takes the output's slope along: 5"
+    )
     group.add_argument("--workers", type=_positive, default=1, help="processes that share the cores or GPUs: 1")
     group.add_argument("--batch-size", type=_positive, default=8, help="most requests in a batch: 8")
     group.add_argument(

@@ -37,6 +37,14 @@ class Source:
 
 def find_source(wanted: Wanted) -> Source:
     """Return the network that is wanted; UsageError or ModelError says why it cannot be had."""
+    source = _found(wanted)
+    if wanted.weights_file is None and wanted.weights.lower() == "none":
+        settle_norms(source.network, source.input)
+    return source
+
+
+def _found(wanted: Wanted) -> Source:
+    """Return the network that is wanted, from where it comes."""
     if wanted.model_file:
         return _own(wanted, wanted.model_file)
     if wanted.arch is None:
@@ -205,6 +213,29 @@ def wakened(network: nn.Module) -> nn.Module:
         if isinstance(module, nn.Linear | nn.Conv2d) and not module.weight.any():
             nn.init.trunc_normal_(module.weight, std=0.02)
     return network
+
+
+def settle_norms(network: nn.Module, spec: InputSpec) -> None:
+    """Set the statistics of a random network's batch norms to those of seeded noise, as if it had seen pictures.
+
+    Norms that have seen nothing pass on what vanishes from layer to layer, and attention comes out even everywhere. A
+    network that does not run is left as it is: its dry run says why.
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    momenta = [norm.momentum for norm in norms]
+    network.eval()
+    for norm in norms:
+        norm.train().reset_running_stats()
+        norm.momentum = None  # the mean of what is seen, and no part of 0 and 1
+    noise = torch.randn(4, spec.channels, *spec.size, generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.no_grad():
+            network(noise)
+    except Exception:
+        for norm in norms:
+            norm.reset_running_stats()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.eval().momentum = momentum
 
 
 def _near_timm(arch: str) -> list[str]:

@@ -48,6 +48,7 @@ def pack(source: Source, wanted: Wanted, folder: Path) -> Path:
         "--extra-files": str(stage / "extra"),
         "--config-file": str(config),
         "--export-path": str(out),
+        "--archive-format": wanted.archive_format,
         **({"--model-file": str(wanted.model_file.resolve())} if wanted.model_file else {}),
     }
     _run_archiver([word for pair in files.items() for word in pair], scratch)

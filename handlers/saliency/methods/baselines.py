@@ -7,9 +7,9 @@ from types import MappingProxyType
 
 import torch
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
 from saliency.image import InputSpec
+from saliency.methods.blurring import ScaleSpace
 from saliency.schema import Choice, Integer, option
 
 UNIFORM = "uniform"  # the one baseline that is drawn
@@ -65,10 +65,7 @@ def _white(x: Tensor, spec: InputSpec, seed: int) -> Tensor:
 
 def _blur(x: Tensor, spec: InputSpec, seed: int) -> Tensor:
     """Return the picture blurred until its objects are gone: a deviation of an eighth of the shorter side."""
-    side = min(x.shape[2:])
-    kernel = 2 * (side // 3) + 1 if side > 3 else 1
-    blurred: Tensor = gaussian_blur(x, [kernel, kernel], [max(side / 8, 0.5)] * 2)
-    return blurred
+    return ScaleSpace(x).at(torch.tensor([max(min(x.shape[2:]) / 8, 0.5)]))
 
 
 def _uniform(x: Tensor, spec: InputSpec, seed: int) -> Tensor:

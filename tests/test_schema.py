@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saliency.errors import RequestError
+from saliency.methods.maximization import ActivationMaximization
 from saliency.schema import Boolean, Choice, Integer, Number, Text, describe, option, read
 
 ANYTHING = st.recursive(
@@ -97,3 +98,9 @@ def test_the_description_holds_types_defaults_and_bounds() -> None:
     described = describe(Example)
     assert described["count"] == {"type": "integer", "minimum": 1, "maximum": 9, "default": 5}
     assert described["kind"] == {"type": "string", "choices": ["plain", "fancy"], "default": "plain"}
+
+
+def test_null_stands_for_what_is_not_given_where_nothing_is_the_default() -> None:
+    assert read(ActivationMaximization, {"unit": None, "layer": None}) == ActivationMaximization()
+    with pytest.raises(RequestError, match="'steps' must be a whole number"):
+        read(ActivationMaximization, {"steps": None})

@@ -138,9 +138,13 @@ def describe(schema: type) -> dict[str, dict[str, object]]:
 
 
 def read(schema: Callable[..., T], values: Mapping[str, object]) -> T:
-    """Return an instance of `schema` made of `values`, each read by its kind; the first wrong one is a 400."""
-    known = kinds(schema)  # type: ignore[arg-type]
-    return schema(**{name: read_one(name, known[name], value) for name, value in values.items()})
+    """Return an instance of `schema` made of `values`, each read by its kind; the first wrong one is a 400.
+
+    A null stands for what is not given, where that is the default.
+    """
+    known = {f.name: f for f in fields(schema)}  # type: ignore[arg-type]
+    given = {name: value for name, value in values.items() if value is not None or known[name].default is not None}
+    return schema(**{name: read_one(name, known[name].metadata["kind"], value) for name, value in given.items()})
 
 
 def read_one(name: str, kind: Kind, value: object) -> object:

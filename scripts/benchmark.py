@@ -5,6 +5,7 @@ with the bound that it is held to.
 
     python scripts/benchmark.py --networks resnet50,squeezenet1_1 --sections latency --rounds 15
     python scripts/benchmark.py --device cuda --sections captum,memory --out build/bench
+    python scripts/benchmark.py --networks squeezenet1_1 --sections methods --long-rounds 2
 
 Exit status: 0 measured, 1 something failed on the way, 2 a network, method, device or picture is not there.
 """

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from scripts.bench import figures as named
+from scripts.bench.sections import SECTIONS, USUAL
 from scripts.benchmark import main
 
 
@@ -17,6 +18,8 @@ from scripts.benchmark import main
     [
         (["--networks", "resnet50,resnet51"], "there is no network 'resnet51'"),
         (["--methods", "gradcam"], "grad_cam"),
+        (["--sections", "methods", "--methods", "occlusions"], "there is no method 'occlusions': occlusion"),
+        (["--sections", "captum", "--methods", "occlusion"], "captum and memory have no method 'occlusion'"),
         (["--sections", "speed"], "there is no section 'speed'"),
         (["--device", "abacus"], "there is no device 'abacus'"),
         (["--picture", "none.jpg"], "there is no picture 'none.jpg'"),
@@ -48,6 +51,11 @@ def test_a_library_that_is_not_installed_exits_with_2(
         main(["--sections", "captum", "--methods", "gradient"])
     assert refusal.value.code == 2
     assert "Captum is not installed" in capsys.readouterr().err
+
+
+def test_all_methods_are_measured_where_the_section_is_named() -> None:
+    assert "methods" in SECTIONS
+    assert "methods" not in USUAL
 
 
 def test_what_was_measured_before_a_failure_is_written(

@@ -10,22 +10,31 @@ from pathlib import Path
 import torch
 
 from saliency.labels import near_matches
+from saliency.methods import METHODS
+from scripts.bench.equal import rivals
 from scripts.bench.networks import NETWORKS, ROOT
 from scripts.bench.plan import Plan
 from scripts.bench.rivals import MODULES, RIVALS
-from scripts.bench.sections import IN_PROCESS, SECTIONS
+from scripts.bench.sections import IN_PROCESS, SECTIONS, USUAL
 from scripts.leaves.draw import draw
 
 PHOTO = ROOT.parent / "shared" / "data" / "photos" / "great_grey_owl.jpg"
+SIZES = (1, 4, 8, 16)
 
 
 def argument_parser(description: str | None) -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", type=_names(NETWORKS, "network"), default=tuple(NETWORKS), metavar="NAMES")
-    parser.add_argument("--sections", type=_names(SECTIONS, "section"), metavar="NAMES", help=", ".join(SECTIONS))
-    parser.add_argument("--methods", type=_names(RIVALS, "method"), metavar="NAMES", help=", ".join(RIVALS))
-    parser.add_argument("--batch-sizes", type=_sizes, default=(1, 4, 8, 16), metavar="SIZES", help="1,4,8,16")
+    parser.add_argument("--sections", type=_names(SECTIONS, "section"), metavar="NAMES", help=_section_names())
+    parser.add_argument("--methods", type=_names(METHODS, "method"), metavar="NAMES", help=_method_names())
+    parser.add_argument(
+        "--batch-sizes",
+        type=_sizes,
+        default=(1, 4, 8, 16),
+        metavar="SIZES",
+        help="1,4,8,16 (methods: 1,8)",
+    )
     parser.add_argument("--rounds", type=_rounds, default=15, help="of single requests: 15")
     parser.add_argument("--long-rounds", type=_rounds, default=5, help="of saturation and the libraries: 5")
     parser.add_argument("--device", type=_device, default=torch.device("cpu"), help="cpu or cuda (no server)")
@@ -39,15 +48,12 @@ def argument_parser(description: str | None) -> argparse.ArgumentParser:
 def read_plan(parser: argparse.ArgumentParser, args: argparse.Namespace, scratch: Path) -> Plan:
     """Return the plan, its picture drawn in `scratch` where there is none; exit 2 where one asked for is not there."""
     on_cuda = args.device.type == "cuda"
-    sections = args.sections or (IN_PROCESS if on_cuda else tuple(SECTIONS))
+    sections = args.sections or tuple(name for name in USUAL if name in IN_PROCESS or not on_cuda)
     if lost := [name for name in sections if on_cuda and name not in IN_PROCESS]:
         parser.error(f"section '{lost[0]}' asks a server, and a CUDA device is measured without one")
     if args.picture and not args.picture.is_file():
         parser.error(f"there is no picture '{args.picture}'")
-    if {"captum", "memory"} & set(sections):
-        packages = {rival.package for name in args.methods or RIVALS for rival in RIVALS[name]}
-        for package in sorted(name for name in packages if find_spec(MODULES[name]) is None):
-            parser.error(f"{package} is not installed, and the sections captum and memory compare with it")
+    _check_libraries(parser, sections, args.methods)
     picture = args.picture or (PHOTO if PHOTO.is_file() else _drawn(scratch))
     return Plan(
         networks=args.networks,
@@ -59,6 +65,28 @@ def read_plan(parser: argparse.ArgumentParser, args: argparse.Namespace, scratch
         device=args.device,
         picture=picture,
     )
+
+
+def _check_libraries(
+    parser: argparse.ArgumentParser, sections: tuple[str, ...], methods: tuple[str, ...] | None
+) -> None:
+    """Exit 2 where a section compares methods with a library that has not all of them, or is not installed."""
+    few, every = {"captum", "memory"} & set(sections), "methods" in sections
+    if lost := [name for name in methods or () if few and name not in RIVALS]:
+        parser.error(f"the sections captum and memory have no method '{lost[0]}': {', '.join(RIVALS)}")
+    compared = [*(methods or RIVALS if few else ()), *(methods or METHODS if every else ())]
+    packages = {rival.package for name in compared for rival in rivals(name)}
+    for package in sorted(name for name in packages if find_spec(MODULES[name]) is None):
+        parser.error(f"{package} is not installed, and the sections captum, memory and methods compare with it")
+
+
+def _section_names() -> str:
+    extra = ", ".join(name for name in SECTIONS if name not in USUAL)
+    return f"{', '.join(USUAL)}, and if named, {extra}"
+
+
+def _method_names() -> str:
+    return f"{', '.join(RIVALS)}; in section methods: {', '.join(METHODS)}"
 
 
 def _names(known: Iterable[str], what: str) -> Callable[[str], tuple[str, ...]]:

@@ -34,8 +34,11 @@ def works(explainer: Explainer, plain: nn.Module, rows: int, data: bytes, method
     model = explainer.classifier
     x = inputs(model, [query.picture.tensor for query in asked])
     layer = model.layers.default or ""
-    given = {"": Subject(plain, x.contiguous(), layer, rows), PREPARED: Subject(model.network, x, layer, rows)}
-    found: dict[str, Work] = {ENGINE: partial(_maps, explainer, asked)}
+    given = {
+        "": Subject(plain, x.contiguous(), layer, rows, PARAMETERS[method]),
+        PREPARED: Subject(model.network, x, layer, rows, PARAMETERS[method]),
+    }
+    found: dict[str, Work] = {ENGINE: partial(maps, explainer, asked)}
     if Need.LAYER in METHODS[method].needs and not has_grid(given[""]):
         return found
     for rival in RIVALS[method]:
@@ -48,9 +51,9 @@ def check(found: Mapping[str, Work], method: str) -> None:
     expected = found[ENGINE]()
     kinds = {rival.package: rival for rival in RIVALS[method]}
     for name in list(found)[1:]:
-        rival, maps = kinds[name.removesuffix(PREPARED)], found[name]()
+        rival, theirs = kinds[name.removesuffix(PREPARED)], found[name]()
         wanted = scaled(expected) if rival.scales else expected
-        error = relative(maps.view_as(wanted), wanted)
+        error = relative(theirs.view_as(wanted), wanted)
         if not (error <= SAME or rival.stochastic):  # NaN is no agreement
             raise ValueError(f"{name} finds other maps of method {method} than ours: relative error {error:.2g}")
 
@@ -67,5 +70,6 @@ def _as_run(work: Work) -> Run:
     return run
 
 
-def _maps(explainer: Explainer, asked: list[Query]) -> Tensor:
+def maps(explainer: Explainer, asked: list[Query]) -> Tensor:
+    """Return the engine's maps [n, C, …] of read requests for one target each."""
     return torch.from_numpy(np.stack([explanation.maps[0].saliency for explanation in explained(explainer, asked)]))

@@ -43,7 +43,8 @@ class Bound:
 class Figure:
     """Something measured on a network: its values, a round each, in `unit`.
 
-    Of a ratio of times, `fastest` is that of the fastest runs: what is left of it where others take the cores.
+    Of a ratio of times, `fastest` is that of the fastest runs: what is left of it where others take the cores. `note`
+    says on what terms it was measured, where the section alone does not.
     """
 
     section: str
@@ -52,6 +53,7 @@ class Figure:
     unit: Unit
     values: Values
     fastest: float | None = None
+    note: str = ""
 
     @property
     def spread(self) -> Spread:

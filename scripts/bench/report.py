@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from scripts.bench.figures import Figure, Unit
+from scripts.bench.table import METHODS, TERMS, method_table
 
 Settings = Mapping[str, object]
 DIGITS: Mapping[Unit, int] = {"ratio": 3, "ms": 1, "MB": 0, "bytes": 0, "1/s": 1}
@@ -15,6 +16,7 @@ TITLES: Mapping[str, str] = {
     "captum": "Beside the libraries, in one process, batches of 8",
     "memory": "Peak memory",
     "profile": "One request, stage by stage",
+    METHODS: "Every method over one plain forward pass, beside the libraries",
 }
 METHOD = "Medians [quartiles] of values taken round by round; a ratio of the fastest runs stands beside those judged."
 BEWARE = "Beware: other processes had the cores when this began, which stretches the runs, and some more than others."
@@ -61,7 +63,11 @@ def as_json(settings: Settings, figures: Sequence[Figure]) -> str:
 
 
 def _section(section: str, figures: Sequence[Figure]) -> list[str]:
-    """Return a section's title and its tables, ratios first."""
+    """Return a section's title and its tables, ratios first; methods have a table of their own, a network each."""
+    if section == METHODS:
+        networks = dict.fromkeys(figure.network for figure in figures)
+        own = [method_table(name, [f for f in figures if f.network == name], cell) for name in networks]
+        return [f"## {TITLES[section]}", TERMS, *own] if figures else []
     tables = [_table(unit, [figure for figure in figures if figure.unit == unit]) for unit in UNITS]
     return [f"## {TITLES[section]}", *filter(None, tables)] if figures else []
 
@@ -91,4 +97,5 @@ def _entry(figure: Figure) -> dict[str, object]:
         "values": list(figure.values),
         "fastest": figure.fastest,
     }
+    said |= {"note": figure.note} if figure.note else {}
     return said if bound is None else said | {"bound": str(bound), "reached": bound.reached(found.median)}

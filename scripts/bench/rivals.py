@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import torch
@@ -12,17 +12,31 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 STEPS, SAMPLES = 50, 25
+Settings = Mapping[str, object]
 Attribution = Callable[["Subject", Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A network, a batch [n, C, H, W], the layer of a CAM, and how many rows may be run at a time."""
+    """A network, a batch [n, C, H, W], the layer of a CAM, how many rows may be run at a time; the method's parameters.
+
+    Parameters are those that our engine is sent.
+    """
 
     network: nn.Module
     x: Tensor
     layer: str
     rows: int
+    settings: Settings = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def at_once(self) -> int:
+        """Return how many copies of the whole batch may be run at a time."""
+        return max(1, self.rows // len(self.x))
+
+    def count(self, name: str) -> int:
+        """Return a parameter that counts something."""
+        return int(str(self.settings[name]))
 
 
 @dataclass(frozen=True)
@@ -78,7 +92,7 @@ def _integrated_gradients(subject: Subject, target: Tensor) -> Tensor:
 
     rows = max(subject.rows, len(subject.x))  # fewer are refused
     maps: Tensor = IntegratedGradients(subject.network).attribute(
-        subject.x.clone(), target=target, n_steps=STEPS, internal_batch_size=rows
+        subject.x.clone(), target=target, n_steps=subject.count("steps"), internal_batch_size=rows
     )
     return maps
 
@@ -86,9 +100,12 @@ def _integrated_gradients(subject: Subject, target: Tensor) -> Tensor:
 def _smooth_grad(subject: Subject, target: Tensor) -> Tensor:
     from captum.attr import NoiseTunnel, Saliency
 
-    at_once = max(1, subject.rows // len(subject.x))
     maps: Tensor = NoiseTunnel(Saliency(subject.network)).attribute(
-        subject.x.clone(), target=target, nt_samples=SAMPLES, nt_samples_batch_size=at_once, abs=False
+        subject.x.clone(),
+        target=target,
+        nt_samples=subject.count("samples"),
+        nt_samples_batch_size=subject.at_once,
+        abs=False,
     )
     return maps
 
@@ -123,7 +140,7 @@ RIVALS: Mapping[str, tuple[Rival, ...]] = MappingProxyType(
         ),
     }
 )
-PARAMETERS: Mapping[str, Mapping[str, object]] = MappingProxyType(
+PARAMETERS: Mapping[str, Settings] = MappingProxyType(
     {
         "gradient": {},
         "integrated_gradients": {"steps": STEPS},

@@ -15,6 +15,7 @@ from scripts.bench.figures import Figure
 from scripts.bench.latency import latency
 from scripts.bench.libraries import captum, memory
 from scripts.bench.loops import fastest
+from scripts.bench.methods import methods
 from scripts.bench.networks import NETWORKS, archived, unpacked
 from scripts.bench.plan import Bench, Plan
 from scripts.bench.profile import profile
@@ -24,11 +25,15 @@ from scripts.bench.served import serving
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the benchmark; `served` where it asks a server, `needs_server` where it cannot do without."""
+    """A part of the benchmark; `served` where it asks a server, `needs_server` where it cannot do without.
+
+    One that is `extra` is run where it is asked for by its name alone.
+    """
 
     run: Callable[[Bench], Iterator[Figure]]
     served: bool = False
     needs_server: bool = False
+    extra: bool = False
 
 
 SECTIONS: Mapping[str, Section] = MappingProxyType(
@@ -38,8 +43,10 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
         "profile": Section(profile, served=True),
         "captum": Section(captum),
         "memory": Section(memory),
+        "methods": Section(methods, extra=True),
     }
 )
+USUAL = tuple(name for name, section in SECTIONS.items() if not section.extra)
 IN_PROCESS = tuple(name for name, section in SECTIONS.items() if not section.needs_server)
 
 

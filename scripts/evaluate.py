@@ -30,7 +30,7 @@ from saliency.explainer import Explainer
 from saliency.methods import METHODS
 from scripts.embedded import archive_leaves
 from scripts.evaluation.case import Case
-from scripts.evaluation.mappers import BLIND, NO_MAPS, Mapper, explained
+from scripts.evaluation.mappers import BLIND, NO_MAPS, Mapper, explained, patient
 from scripts.evaluation.photographs import alone, mosaics, photographs, spread
 from scripts.evaluation.run import Figures, judged, placed, refusal
 from scripts.evaluation.table import Column, table
@@ -74,7 +74,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def photograph_figures(given: argparse.Namespace, methods: Sequence[str]) -> tuple[list[str], Parts]:
     """Return the names of what was measured on photographs, and its figures."""
-    explainer, paths = Explainer.load(given.archive), photographs(given.pictures)
+    explainer, paths = patient(given.archive), photographs(given.pictures)
     cases = [alone(path, explainer, seed) for seed, path in enumerate(spread(paths, given.count))]
     mappers = _mappers(explainer, methods, cases[0])
     mixed = mosaics(paths, explainer, given.mosaics)
@@ -84,7 +84,7 @@ def photograph_figures(given: argparse.Namespace, methods: Sequence[str]) -> tup
 def leaf_figures(methods: Sequence[str], count: int) -> tuple[list[str], Parts]:
     """Return the names of what was measured on leaves, and its figures."""
     with tempfile.TemporaryDirectory() as folder:
-        explainer = Explainer.load(archive_leaves(Path(folder), quiet=True))
+        explainer = patient(archive_leaves(Path(folder), quiet=True))
     ones, twos = list(single_cases(count)), list(double_cases((count + 1) // 2))
     mappers = _mappers(explainer, methods, ones[0])
     return list(mappers), {"single": placed(mappers, ones), "double": placed(mappers, twos)}

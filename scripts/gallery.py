@@ -17,18 +17,19 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "handlers")]
 
-from saliency.errors import RequestError
 from saliency.explainer import Explainer
 from saliency.methods import METHODS
+from saliency.methods.base import Shows
+from saliency.needs import lacking
 from saliency.response import encode
-from scripts.evaluation.mappers import options_for
-from scripts.sheet import Cell, Section, contact_sheet, words
+from scripts.evaluation.mappers import options_for, patient
+from scripts.sheet import Cell, Section, contact_sheet
 
 COLUMNS = 6
 
 
 def gallery(explainer: Explainer, picture: Path, target: str, methods: Sequence[str]) -> Image.Image:
-    """Return a sheet of the picture and of each method's map over it; a method that is refused says why."""
+    """Return a sheet of the picture and of each method's map over it."""
     seen = explainer.explain(picture, render="none", top_k=1, target=target)
     first = Cell(Image.fromarray(seen.picture.pixels), "what the network sees")
     cells = [first, *_cells(explainer, picture, str(seen.maps[0].target.index), methods)]
@@ -39,20 +40,27 @@ def gallery(explainer: Explainer, picture: Path, target: str, methods: Sequence[
 
 
 def _cells(explainer: Explainer, picture: Path, target: str, methods: Sequence[str]) -> Iterator[Cell]:
-    """Yield each method's picture, or the reason for which there is none."""
+    """Yield each method's picture."""
     for method in methods:
-        options: dict[str, object] = {"target": target, **options_for(method), "format": "png", "render": "overlay"}
-        try:
-            yield Cell(drawn(explainer, picture, options), method)
-        except RequestError as error:
-            yield Cell(words(error.message), method)
+        shows = METHODS[method].shows
+        options: dict[str, object] = {"target": target, **options_for(method), "format": "png"}
+        options |= {"render": "overlay"} if shows is Shows.SALIENCY else {}
+        yield Cell(square(drawn(explainer, None if shows is Shows.INPUT else picture, options)), method)
 
 
-def drawn(explainer: Explainer, picture: Path, options: dict[str, object]) -> Image.Image:
+def drawn(explainer: Explainer, picture: Path | None, options: dict[str, object]) -> Image.Image:
     """Return the picture that a request with these options is answered with."""
     explanation = explainer.explain(picture, **options)
     body = encode(explanation, explainer.classifier.limits.max_response_bytes).body
     return Image.open(io.BytesIO(body)).convert("RGB")
+
+
+def square(picture: Image.Image) -> Image.Image:
+    """Return a picture in the middle of a white square."""
+    side = max(picture.size)
+    page = Image.new("RGB", (side, side), "white")
+    page.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    return page
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -64,7 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--methods", type=lambda text: text.split(","), default=list(METHODS))
     parser.add_argument("--out", type=Path, default=Path("methods.jpg"))
     given = parser.parse_args(arguments)
-    sheet = gallery(Explainer.load(given.archive), given.picture, given.target, given.methods)
+    explainer = patient(given.archive)
+    methods = [name for name in given.methods if lacking(name, explainer.classifier) is None]
+    sheet = gallery(explainer, given.picture, given.target, methods)
     sheet.save(given.out, quality=88)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import pytest
@@ -11,17 +10,24 @@ from torch import Tensor
 from saliency.errors import RequestError
 from saliency.explainer import Explainer
 from saliency.methods.base import Cost
-from saliency.model import Pace
-from saliency.spending import check_cost, measured_pace
+from saliency.pace import Pace
+from saliency.spending import check_cost
 from saliency.unpacked import Limits
 from tests.networks import Modules, classifier, made
 from tests.test_explainer import picture
 
 
+class Fixed(Pace):
+    """A pace that is known."""
+
+    def __init__(self, forward: float, backward: float) -> None:
+        self.forward, self.backward, self._measured = forward, backward, float("inf")
+
+
 def refusal(cost: Cost, targets: int = 1, pace: Pace | None = None) -> RequestError:
     """Return the refusal of a cost under small limits."""
     limited = replace(
-        classifier(made(Modules), limits=Limits(max_forwards=100, max_seconds=10)), pace=pace or Pace(0.01, 0.02)
+        classifier(made(Modules), limits=Limits(max_forwards=100, max_seconds=10)), pace=pace or Fixed(0.01, 0.02)
     )
     with pytest.raises(RequestError) as caught:
         check_cost("rise", cost, targets, limited)
@@ -29,7 +35,7 @@ def refusal(cost: Cost, targets: int = 1, pace: Pace | None = None) -> RequestEr
 
 
 def test_a_request_within_the_limits_passes() -> None:
-    limited = replace(classifier(made(Modules), limits=Limits(max_forwards=100, max_seconds=10)), pace=Pace(0.1, 0.0))
+    limited = replace(classifier(made(Modules), limits=Limits(max_forwards=100, max_seconds=10)), pace=Fixed(0.1, 0.0))
     check_cost("rise", Cost(100), 20, limited)
 
 
@@ -44,7 +50,7 @@ def test_too_many_pictures_are_refused_with_the_bound() -> None:
 
 @pytest.mark.parametrize(("cost", "targets"), [(Cost(100), 1), (Cost(10, 10), 10)])
 def test_too_many_seconds_are_refused_with_the_bound(cost: Cost, targets: int) -> None:
-    error = refusal(cost, targets, Pace(0.2, 0.1))
+    error = refusal(cost, targets, Fixed(0.2, 0.1))
     assert error.status == 400
     assert error.message.endswith("seconds here, and the limit is 10 (max_seconds)")
 
@@ -63,17 +69,6 @@ def test_a_refused_request_runs_nothing() -> None:
         explainer.explain(picture(0), method="smooth_grad", samples=20)
     assert Counting.passes == before
     explainer.explain(picture(0), method="smooth_grad", samples=19)
-
-
-def test_the_pace_is_that_of_a_pass() -> None:
-    class Slow(Modules):
-        def forward(self, x: Tensor) -> Tensor:
-            time.sleep(0.03)
-            return super().forward(x)
-
-    pace = measured_pace(classifier(made(Slow)))
-    assert pace.forward >= 0.03
-    assert pace.backward >= 0
 
 
 def test_quality_is_a_part_of_what_a_request_spends() -> None:

@@ -23,10 +23,10 @@ from saliency.message import Message
 from saliency.methods.layers import LayerNames, names
 from saliency.model import Classifier, load_classifier
 from saliency.options import read_defaults
+from saliency.pace import Pace
 from saliency.pool import Pool
 from saliency.request import Query, read_query
 from saliency.rows import Answer, Rows
-from saliency.spending import measured_pace
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int], None]
@@ -107,7 +107,7 @@ class Explainer:
         wrong = [name for name in _default_layers(classifier) if name not in classifier.layers.names]
         if wrong:
             raise ModelError(f"a default of the archive is wrong: there is no layer '{wrong[0]}' with spatial extent")
-        self.classifier = replace(classifier, pace=measured_pace(classifier))
+        self.classifier = replace(classifier, pace=Pace(classifier.forward_plain, classifier.row()))
         self.capacity = classifier.capacity()
         self.crew = Crew(torch.get_num_threads())
 

@@ -20,18 +20,11 @@ from saliency.layers import Layers, find_layers
 from saliency.logits import Choice, find_logits, take_logits
 from saliency.memory import row_bytes
 from saliency.networks import hookable
+from saliency.pace import Pace
 from saliency.precision import Precision, choose_precision
 from saliency.rules import count_rectifiers
 from saliency.transformers import SelfAttention, find_attention
 from saliency.unpacked import Limits, read_unpacked
-
-
-@dataclass(frozen=True)
-class Pace:
-    """Seconds that the network takes for one row: forward, and backward for each target."""
-
-    forward: float = 0.0
-    backward: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -55,7 +48,7 @@ class Classifier:
     self_check: Mapping[str, object] = field(default_factory=dict)
     precision: Precision = field(default_factory=Precision)
     compiled: Compiled | None = None
-    pace: Pace = field(default_factory=Pace)
+    pace: Pace | None = None
 
     @property
     def hookable(self) -> bool:
@@ -70,11 +63,16 @@ class Classifier:
         """Return the logits [n, K] of inputs [n, C, H, W], by the compiled network where there is one."""
         return self.forward(x) if self.compiled is None else self.compiled(x)
 
+    def row(self) -> Tensor:
+        """Return an empty row [1, C, H, W] of the network's input."""
+        height, width = self.input.size
+        dtype = next(self.network.parameters(), torch.empty(0)).dtype
+        row = torch.zeros(1, self.input.channels, height, width, device=self.device, dtype=dtype)
+        return row.contiguous(memory_format=self.memory_format)
+
     def row_bytes(self) -> int:
         """Return the bytes that autograd keeps for a row between forward and backward."""
-        height, width = self.input.size
-        row = torch.zeros(1, self.input.channels, height, width, device=self.device)
-        return row_bytes(self.network, self.forward, row.contiguous(memory_format=self.memory_format))
+        return row_bytes(self.network, self.forward, self.row())
 
     def capacity(self) -> int:
         """Return the rows of a batch whose graph fits the archive's memory limit, at least one."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -10,16 +12,26 @@ from PIL import ImageFilter
 
 from saliency.explainer import Explainer
 from saliency.methods import METHODS
+from saliency.methods.base import Shows
 from scripts.evaluation.case import Case, Map
 
 Mapper = Callable[[Case], list[Map]]
-NO_MAPS = frozenset({"feature_maps", "activation_maximization"})
+NO_MAPS = frozenset(name for name, method in METHODS.items() if method.shows is not Shows.SALIENCY)
 
 
 def options_for(method: str) -> dict[str, object]:
     """Return the options under which a map is measured: of gradients the size, of shares of the score the positive."""
+    if method in NO_MAPS:
+        return {"method": method}
     reading = {"reduce": "max_abs"} if METHODS[method].local else {"reduce": "sum", "polarity": "positive"}
     return {"method": method, **reading}
+
+
+def patient(archive: Path) -> Explainer:
+    """Return the explainer of an archive, with a day's time for a request."""
+    explainer = Explainer.load(archive)
+    limits = replace(explainer.classifier.limits, max_seconds=86_400)
+    return Explainer(replace(explainer.classifier, limits=limits))
 
 
 def explained(explainer: Explainer, method: str) -> Mapper:

@@ -37,12 +37,12 @@ def main(words: Sequence[str] | None = None) -> int:
     networks = _networks(parser, args)
     with tempfile.TemporaryDirectory() as scratch:
         path = args.results or Path(scratch) / "results.jsonl"
-        left = remaining(networks, read_results(path))
+        left = [] if args.page else remaining(networks, read_results(path))
         for number, result in enumerate(run_all(left, tried, args.jobs, args.limit), 1):
             add_result(path, result)
             print(f"[{number}/{len(left)}] {_line(result)}", file=sys.stderr, flush=True)
         found = read_results(path)
-    results = [found[network] for network in networks]
+    results = [found[network] for network in networks if network in found]
     page = markdown(results, networks)
     print(page)
     if args.out:
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--networks", type=lambda text: text.split(","), metavar="A,B", help="these alone")
     parser.add_argument("--results", type=Path, help="lines of JSON that a run adds to, and that are not tried again")
     parser.add_argument("--out", type=Path, help="Markdown file that the matrix is written to")
+    parser.add_argument("--page", action="store_true", help="try nothing: make the page of the results that are there")
     parser.add_argument("--jobs", type=int, default=1, help="networks at a time: 1")
     parser.add_argument("--limit", type=float, default=1800, help="seconds that one network may take: 1800")
     return parser

@@ -120,6 +120,17 @@ def test_the_page_counts_cells_numbers_reasons_and_names_what_was_not_tried() ->
     assert "Not tried" not in markdown(results, ["a", "b", "c"])
 
 
+def test_a_page_of_what_is_there_tries_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "results.jsonl"
+    add_result(path, result("a"))
+    words = ["--networks", "a,b", "--results", str(path), "--out", str(tmp_path / "zoo.md"), "--page"]
+    assert main(words) == 0
+    assert "Not tried: b." in (tmp_path / "zoo.md").read_text(encoding="utf-8")
+    assert "| `a` |" in capsys.readouterr().out
+    add_result(path, failed("b", "not finite"))
+    assert main(words) == 1
+
+
 def _trial(network: str) -> Result:
     if network == "dies":
         os._exit(7)

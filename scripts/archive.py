@@ -11,6 +11,7 @@ Exit status: 0 archived, 1 refused (a network that cannot be loaded or explained
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ from scripts.archiving.sources import Source, find_source
 from scripts.archiving.staging import add_check, deliver, pack
 
 CHECK = ROOT / "scripts" / "archiving" / "check.py"
+BROKE_OFF = "the self-check broke off"  # which tells nothing of the network
 # the archive's folder comes before everything else that could be imported, `scripts` after it
 _RUN_CHECK = (
     "import runpy, sys; sys.path[:1] = [sys.argv[1], sys.argv.pop(4)]; "
@@ -73,13 +75,20 @@ def self_check(mar: Path, folder: Path, wanted: Wanted) -> Mapping[str, object]:
     words += [wanted.sanity, str(wanted.sanity_samples or ""), str(wanted.directions)]
     ran = subprocess.run(words, cwd=folder, stderr=subprocess.PIPE, text=True, check=False)
     if not report.is_file():
-        raise ModelError(f"the self-check broke off: {(ran.stderr.strip().splitlines() or ['without a word'])[-1]}")
+        raise ModelError(f"{BROKE_OFF}: {_last_words(ran)}")
     said: dict[str, object] = json.loads(report.read_text(encoding="utf-8"))
     if said.get("option") in wanted.defaults:
         raise UsageError(f"--{str(said['option']).replace('_', '-')}: {said['refused']}")
     if "refused" in said:
         raise ModelError(str(said["refused"]))
     return said
+
+
+def _last_words(ran: subprocess.CompletedProcess[str]) -> str:
+    """Return why a process ended that was to leave a report."""
+    if ran.returncode == -signal.SIGKILL:
+        return "it was killed; the system does so where memory runs out"
+    return (ran.stderr.strip().splitlines() or [f"without a word, by exit status {ran.returncode}"])[-1]
 
 
 def summary(source: Source, wanted: Wanted, figures: Mapping[str, object]) -> str:
@@ -130,8 +139,8 @@ def _sane(found: object) -> str:
     if alike := marked(found):
         named = ", ".join(f"{name} ({value:.2f})" for name, value in alike.items())
         return f"hardly changed by random weights in the upper layers (rank correlation): {named}"
-    told = any(said["depends_on_weights"] for said in found["methods"].values())
-    return "the maps depend on the weights, those of all methods" if told else "no map of which anything could be told"
+    hearing = [name for name, said in found["methods"].items() if said["depends_on_weights"]]
+    return f"these methods' maps depend on the weights: {', '.join(hearing) or 'none of which it could be told'}"
 
 
 def _place(wanted: Wanted) -> str:

@@ -20,6 +20,7 @@ from scripts.matrix.networks import FAMILIES, SAMPLE, every_network, input_words
 from scripts.matrix.processes import run_all
 from scripts.matrix.results import Result, add_result, failed, not_archived, read_results, remaining
 from scripts.matrix.table import counts, markdown
+from scripts.matrix.trial import tried
 from scripts.zoo import main
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -129,6 +130,25 @@ def test_a_page_of_what_is_there_tries_nothing(tmp_path: Path, capsys: pytest.Ca
     assert "| `a` |" in capsys.readouterr().out
     add_result(path, failed("b", "not finite"))
     assert main(words) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "cell"),
+    [
+        (1, "the output is constant", Cell(REFUSED, "not archived: the output is constant")),
+        (
+            1,
+            "the self-check broke off: it was killed",
+            Cell(BAD, "archive.py: the self-check broke off: it was killed"),
+        ),
+        (2, "no such flag", Cell(BAD, "archive.py: no such flag")),
+    ],
+)
+def test_a_network_that_is_not_archived_is_refused_only_where_the_network_is_the_reason(
+    monkeypatch: pytest.MonkeyPatch, status: int, words: str, cell: Cell
+) -> None:
+    monkeypatch.setattr("scripts.matrix.trial.archived", lambda network, folder: (status, words))
+    assert tried("a").cells == dict.fromkeys(METHODS, cell)
 
 
 def _trial(network: str) -> Result:

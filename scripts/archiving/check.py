@@ -85,7 +85,7 @@ def check(directory: Path, pictures: Sequence[bytes] | None = (), directions: in
         "tolerance": TOLERANCE,
         "float32_relative_error": float((served - gradient).norm() / gradient.norm()),
         "sums_to_one": _sums_to_one(classifier.bare(), x.float()),
-        "sanity": None if pictures is None else _sanity(classifier, pictures),
+        "sanity": "off" if pictures is None else _sanity(classifier, pictures),
         **_described(classifier),
     }
 

@@ -60,7 +60,8 @@ def _tried(network: str, folder: Path, stages: Stages) -> Result:
     with stages.stage("archive"):
         status, words = archived(network, folder)
     if status:
-        return not_archived(network, words) if status == 1 else failed(network, f"archive.py: {words}")
+        refused = status == 1 and not words.startswith(archive.BROKE_OFF)
+        return not_archived(network, words) if refused else failed(network, f"archive.py: {words}")
     with stages.stage("load"):
         handler, context = loaded(folder / "model")
     classifier = handler.explainer.classifier

@@ -14,6 +14,8 @@ WINDOWS = 4  # side by side on the shorter side of an input, none over another: 
 _GRID: Settings = MappingProxyType({"segments": 16, "superpixels": "grid"})
 _SAMPLES: Settings = MappingProxyType({"samples": 16})
 _STEPS: Settings = MappingProxyType({"steps": 16})
+_FEWER: Settings = MappingProxyType({"steps": 8})
+_NINE: Settings = MappingProxyType({"samples": 16, "segments": 9, "superpixels": "grid"})
 _CHANNELS: Settings = MappingProxyType({"channels": 16})
 # fewer passes than the defaults take: what a pass costs is asked, and many cost so much more of the same
 SETTINGS: Mapping[str, Settings] = MappingProxyType(
@@ -24,15 +26,15 @@ SETTINGS: Mapping[str, Settings] = MappingProxyType(
         "integrated_gradients": _STEPS,
         "gradient_shap": _SAMPLES,
         "blur_integrated_gradients": _STEPS,
-        "guided_integrated_gradients": _STEPS,
+        "guided_integrated_gradients": _FEWER,
         "score_cam": _CHANNELS,
         "ablation_cam": _CHANNELS,
         "rise": _SAMPLES,
         "feature_ablation": _GRID,
-        "lime": MappingProxyType({"samples": 32, **_GRID}),
-        "kernel_shap": MappingProxyType({"samples": 32, **_GRID}),
-        "shapley_value_sampling": MappingProxyType({"samples": 2, **_GRID}),
-        "xrai": _STEPS,
+        "lime": _NINE,
+        "kernel_shap": _NINE,
+        "shapley_value_sampling": MappingProxyType({"samples": 1, **_GRID}),
+        "xrai": _FEWER,
     }
 )
 DIFFERS: Mapping[str, str] = MappingProxyType(

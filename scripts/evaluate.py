@@ -4,10 +4,10 @@
     python scripts/evaluate.py --leaves 60
     python scripts/evaluate.py model_store/squeezenet.mar --pictures photographs/ --methods gradient,grad_cam --json out
 
-Photographs: area under the curves of deletion and insertion (Petsiuk et al. 2018) and ROAD (Rong et al. 2022) for the
-predicted class; mosaics of four photographs of four classes: the share of a map in its class's cell, and whether it
-points there (Böhle et al. 2021). Drawn leaves: whether the greatest value lies in a lesion of the disease asked for,
-and the share of the map in those lesions. A random map, a Gaussian in the middle and edges are measured beside them.
+Photographs: area under the curves of deletion and of insertion (Petsiuk et al. 2018) for the predicted class; mosaics of
+four photographs of four classes: the share of a map in its class's cell, and whether it points there (Böhle et al.
+2021). Drawn leaves: whether the greatest value lies in a lesion of the disease asked for, and the share of the map in
+those lesions. A random map, a Gaussian in the middle and edges are measured beside them.
 
 Exit status: 0 measured, 2 something typed is wrong.
 """
@@ -28,11 +28,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "handlers")]
 
 from saliency.explainer import Explainer
 from saliency.methods import METHODS
+from saliency.needs import lacking
 from scripts.embedded import archive_leaves
-from scripts.evaluation.case import Case
 from scripts.evaluation.mappers import BLIND, NO_MAPS, Mapper, explained, patient
 from scripts.evaluation.photographs import alone, mosaics, photographs, spread
-from scripts.evaluation.run import Figures, judged, placed, refusal
+from scripts.evaluation.run import Figures, judged, placed
 from scripts.evaluation.table import Column, table
 from scripts.leaves.cases import double_cases, single_cases
 
@@ -40,7 +40,6 @@ Parts = dict[str, dict[str, Figures]]
 PHOTOGRAPHS: Sequence[Column] = (
     ("deletion ↓", "photographs", "deletion_blur", 3),
     ("insertion ↑", "photographs", "insertion_blur", 3),
-    ("ROAD ↑", "photographs", "road", 3),
     ("share in its cell ↑", "mosaics", "share", 2),
     ("points into its cell ↑", "mosaics", "pointing", 2),
     ("ms", "photographs", "ms", 0),
@@ -76,7 +75,7 @@ def photograph_figures(given: argparse.Namespace, methods: Sequence[str]) -> tup
     """Return the names of what was measured on photographs, and its figures."""
     explainer, paths = patient(given.archive), photographs(given.pictures)
     cases = [alone(path, explainer, seed) for seed, path in enumerate(spread(paths, given.count))]
-    mappers = _mappers(explainer, methods, cases[0])
+    mappers = _mappers(explainer, methods)
     mixed = mosaics(paths, explainer, given.mosaics)
     return list(mappers), {"photographs": judged(explainer, mappers, cases), "mosaics": placed(mappers, mixed, 0)}
 
@@ -86,17 +85,16 @@ def leaf_figures(methods: Sequence[str], count: int) -> tuple[list[str], Parts]:
     with tempfile.TemporaryDirectory() as folder:
         explainer = patient(archive_leaves(Path(folder), quiet=True))
     ones, twos = list(single_cases(count)), list(double_cases((count + 1) // 2))
-    mappers = _mappers(explainer, methods, ones[0])
+    mappers = _mappers(explainer, methods)
     return list(mappers), {"single": placed(mappers, ones), "double": placed(mappers, twos)}
 
 
-def _mappers(explainer: Explainer, methods: Sequence[str], case: Case) -> dict[str, Mapper]:
+def _mappers(explainer: Explainer, methods: Sequence[str]) -> dict[str, Mapper]:
     """Return what makes each kind of map, without the methods that the network cannot take: these are said."""
-    mappers = {f"`{name}`": explained(explainer, name) for name in methods}
-    refused = {name: why for name, mapper in mappers.items() if (why := refusal(mapper, case))}
-    for name, why in refused.items():
-        print(f"{name} is left out: {why}", file=sys.stderr)
-    return {name: mapper for name, mapper in mappers.items() if name not in refused} | dict(BLIND)
+    refused = {name: why for name in methods if (why := lacking(name, explainer.classifier))}
+    for why in refused.values():
+        print(f"left out: {why}", file=sys.stderr)
+    return {f"`{name}`": explained(explainer, name) for name in methods if name not in refused} | dict(BLIND)
 
 
 def versions() -> dict[str, str]:

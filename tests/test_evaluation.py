@@ -13,10 +13,10 @@ from scripts.evaluation.case import Case, Map, Mask
 from scripts.evaluation.mappers import BLIND, centre_map, edge_map, explained, options_for, random_map
 from scripts.evaluation.measures import points, share
 from scripts.evaluation.photographs import alone, framed, mosaics, photographs, spread
-from scripts.evaluation.run import SCORES, judged, placed, refusal
+from scripts.evaluation.run import SCORES, judged, placed
 from scripts.evaluation.table import table
 from scripts.leaves.cases import single_cases
-from tests.networks import Flat, Modules, classifier, made
+from tests.networks import Modules, classifier, made
 
 
 def constructed(row: int, column: int) -> tuple[Map, Mask]:
@@ -148,13 +148,6 @@ def test_every_map_is_judged_by_the_network_itself(explainer: Explainer) -> None
         assert set(figures) == {"ms", *SCORES}
         assert 0 <= figures["deletion_blur"] <= 1
     assert found["gradient"] != found["random map"]
-
-
-def test_a_refusal_is_said(explainer: Explainer) -> None:
-    noise = case(np.zeros((16, 16, 3)))
-    assert refusal(explained(explainer, "gradient"), noise) is None
-    without = Explainer(classifier(made(Flat)))
-    assert "this network has none" in str(refusal(explained(without, "guided_backprop"), noise))
 
 
 def test_a_random_map_is_that_of_its_case() -> None:

@@ -8,14 +8,13 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from saliency.errors import RequestError
 from saliency.explainer import Explainer
 from saliency.scoring import score_maps
 from scripts.evaluation.case import Case, Map
 from scripts.evaluation.mappers import Mapper
 from scripts.evaluation.measures import TOLERANCE, points, share
 
-SCORES = ("deletion_blur", "insertion_blur", "road")
+SCORES = ("deletion_blur", "insertion_blur")
 Figures = dict[str, float]  # the name of a measure -> its mean
 
 
@@ -51,15 +50,6 @@ def placed(mappers: Mapping[str, Mapper], cases: Sequence[Case], tolerance: int 
                 found[name]["share"].append(share(saliency, mask))
         _progress(f"placed {', '.join(map(str, case.targets))}")
     return {name: {m: statistics.mean(values) for m, values in f.items()} for name, f in found.items()}
-
-
-def refusal(mapper: Mapper, case: Case) -> str | None:
-    """Return why a method refuses a case, None where it does not."""
-    try:
-        mapper(case)
-    except RequestError as error:
-        return error.message
-    return None
 
 
 def _progress(line: str) -> None:

@@ -4,8 +4,8 @@
     python scripts/evaluate.py --leaves 60
     python scripts/evaluate.py model_store/squeezenet.mar --pictures photographs/ --methods gradient,grad_cam --json out
 
-Photographs: area under the curves of deletion and of insertion (Petsiuk et al. 2018) for the predicted class; mosaics of
-four photographs of four classes: the share of a map in its class's cell, and whether it points there (Böhle et al.
+Photographs: area under the curves of deletion and of insertion (Petsiuk et al. 2018) for the predicted class; mosaics
+of four photographs of four classes: the share of a map in its class's cell, and whether it points there (Böhle et al.
 2021). Drawn leaves: whether the greatest value lies in a lesion of the disease asked for, and the share of the map in
 those lesions. A random map, a Gaussian in the middle and edges are measured beside them.
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -155,17 +156,22 @@ def _trial(network: str) -> Result:
     if network == "dies":
         os._exit(7)
     if network == "hangs":
+        Path(tempfile.mkdtemp(), "archive").write_bytes(bytes(9))
         subprocess.run([sys.executable, "-c", "import time; time.sleep(60)"], check=False)
     return result(network)
 
 
-def test_a_network_that_dies_or_hangs_takes_nobody_with_it() -> None:
+def test_a_network_that_dies_or_hangs_takes_nobody_with_it_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     began = time.monotonic()
     found = {each.network: each for each in run_all(["hangs", "dies", "a", "b"], _trial, jobs=2, limit=5)}
     assert time.monotonic() - began < 50
     assert found["dies"].cells["gradient"] == Cell(BAD, "its process ended with 7")
     assert found["hangs"].cells["gradient"] == Cell(BAD, "not done after 5 s")
     assert [found[name].cells["gradient"].outcome for name in "ab"] == [GOOD, GOOD]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_zoo_is_all_of_torchvision_and_a_network_of_each_of_many_families() -> None:

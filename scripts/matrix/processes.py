@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 from scripts.matrix.results import Result, failed
 
@@ -23,6 +26,7 @@ class _Running:
     network: str
     process: BaseProcess
     answer: Connection
+    folder: Path
     began: float
 
 
@@ -48,15 +52,17 @@ def _begun(network: str, trial: Trial) -> _Running:
     """Return a network under way in a fork of this process, which has imported what it needs and computed nothing."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_report, args=(network, trial, theirs))
+    folder = Path(tempfile.mkdtemp(prefix="zoo-"))
+    process = context.Process(target=_report, args=(network, trial, theirs, folder))
     process.start()
     theirs.close()
-    return _Running(network, process, ours, time.monotonic())
+    return _Running(network, process, ours, folder, time.monotonic())
 
 
-def _report(network: str, trial: Trial, answer: Connection) -> None:
-    """Send what a trial returns; the process leads a group, which ends with it."""
+def _report(network: str, trial: Trial, answer: Connection, folder: Path) -> None:
+    """Send what a trial returns; the process leads a group, which ends with it, and has `folder` for what it writes."""
     os.setpgrp()
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     answer.send(trial(network))
 
 
@@ -76,7 +82,7 @@ def _ended(each: _Running, limit: float) -> Result:
 
 
 def _stop(each: _Running) -> None:
-    """End a network's process, and those that it started."""
+    """End a network's process and those that it started; nothing is left of what they wrote."""
     if each.process.is_alive() and each.process.pid:
         try:
             os.killpg(each.process.pid, signal.SIGKILL)
@@ -84,3 +90,4 @@ def _stop(each: _Running) -> None:
             each.process.kill()
     each.process.join()
     each.answer.close()
+    shutil.rmtree(each.folder, ignore_errors=True)

@@ -15,6 +15,7 @@ from saliency.errors import RequestError
 from saliency.explainer import Explainer
 from saliency.methods import METHODS
 from saliency.methods.base import Need
+from saliency.unpacked import Limits
 from scripts.archive import main
 from scripts.archiving.arguments import UsageError
 from scripts.archiving.pictures import generated_picture
@@ -101,6 +102,12 @@ def test_without_the_flags_nothing_is_compiled_or_reduced(tmp_path: Path) -> Non
     assert "precision" not in config["handler"]
 
 
+def test_an_archive_holds_the_limits_that_it_is_told(tmp_path: Path) -> None:
+    assert main([*own_words(tmp_path), "--sanity", "off", "--limits", '{"max_seconds": 9, "max_targets": 3}']) == 0
+    limits = Explainer.load(tmp_path / "store" / "small.mar").classifier.limits
+    assert limits == Limits(max_seconds=9, max_targets=3)
+
+
 def test_an_archive_that_exists_is_overwritten_by_force_alone(tmp_path: Path) -> None:
     words = own_words(tmp_path)
     mar = tmp_path / "store" / "small.mar"
@@ -173,6 +180,7 @@ def test_what_cannot_be_found_is_named(words: list[str], reason: str) -> None:
     [
         *(["--input-size", "big"], ["--resize", "1,2,3"], ["--batch-size", "0"], ["--mode", "x"]),
         *(["--compile", "fastest"], ["--precision", "fp8"]),
+        *(["--limits", '{"max_rows": 3}'], ["--limits", '{"max_seconds": 0}'], ["--limits", "9"]),
     ],
 )
 def test_flags_of_the_wrong_type_exit_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:

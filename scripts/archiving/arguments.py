@@ -60,6 +60,7 @@ class Wanted:
     max_batch_delay: int
     compile: str | None
     precision: str
+    limits: Mapping[str, object]
     sanity: str
     sanity_samples: Path | None
     defaults: Mapping[str, object]
@@ -116,6 +117,7 @@ def read_arguments(words: Sequence[str] | None = None) -> Wanted:
         max_batch_delay=said.max_batch_delay,
         compile=said.compile,
         precision=said.precision,
+        limits=said.limits,
         sanity=said.sanity,
         sanity_samples=_samples(said.sanity_samples),
         defaults=_defaults({name: getattr(said, name) for name in default_names()}),

@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 
 from saliency.options import OPTIONS, PARAMETERS
 from saliency.precision import PRECISIONS
 from saliency.pt2 import MODES
-from saliency.unpacked import DESCRIBING
+from saliency.unpacked import DESCRIBING, Limits
 
 # names that are archive.py's own, or that the route decides: no defaults of requests
 _TAKEN = DESCRIBING | {"explain", "seed"}
+
+
+LIMITS = tuple(field.name for field in fields(Limits))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -84,6 +88,7 @@ def _add_archive(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--sanity", default="on", choices=("on", "off"), help="test what the maps depend on: on")
     group.add_argument("--sanity-samples", type=Path, metavar="FOLDER", help="pictures for it; by default generated")
+    group.add_argument("--limits", type=_limits, default={}, metavar="JSON", help=f"of a request: {', '.join(LIMITS)}")
     group.add_argument("--precision", default="fp32", choices=PRECISIONS, help="that autocast computes in: fp32")
 
 
@@ -98,6 +103,16 @@ def _mapping(text: str) -> dict[str, object]:
     if not isinstance(value, dict):
         raise ValueError
     return value
+
+
+def _limits(text: str) -> dict[str, object]:
+    limits = _mapping(text)
+    if unknown := sorted(set(limits) - set(LIMITS)):
+        raise argparse.ArgumentTypeError(f"there is no '{unknown[0]}'; there are {', '.join(LIMITS)}")
+    for name, value in limits.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise argparse.ArgumentTypeError(f"'{name}' must be a positive whole number")
+    return limits
 
 
 def _positive(text: str) -> int:

@@ -62,6 +62,7 @@ def configuration(source: Source, wanted: Wanted) -> dict[str, object]:
         "arguments": _plain(source.arguments or {}) or None,
         "logits": wanted.logits,
         "input": _plain(dataclasses.asdict(source.input)),
+        "limits": dict(wanted.limits) or None,
         "precision": None if wanted.precision == "fp32" else wanted.precision,
     }
     return {

@@ -162,6 +162,8 @@ CAMS: Mapping[str, Method] = MappingProxyType(
         "eigen_cam": Method(
             eigen_cam, Cam, "Muhammad and Yeasin 2020, arXiv:2008.00299", LAYER, _forward, class_blind=True
         ),
-        "guided_grad_cam": Method(guided_grad_cam, Cam, "Selvaraju et al. 2017, arXiv:1610.02391", _GUIDED, _twice),
+        "guided_grad_cam": Method(
+            guided_grad_cam, Cam, "Selvaraju et al. 2017, arXiv:1610.02391", _GUIDED, _twice, local=True
+        ),
     }
 )

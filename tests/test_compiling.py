@@ -150,8 +150,9 @@ def test_the_real_squeezenet_compiled_is_float64_autograd_to_a_thousandth(
     state = torch.load(data / "weights" / "squeezenet1_1.pt")
     folder = laid_out(tmp_path, state, {"arch": "squeezenet1_1", "input": IMAGENET})
     model = load_classifier(configured(folder, pt2={"compile": {"enable": True}}), CPU, compile_rows=1)
+    explainer = Explainer(model)  # which takes the network's pace
     seen = runs_of(model, monkeypatch)
-    found = Explainer(model).explain(data / "photos" / "great_grey_owl.jpg", reduce="none")
+    found = explainer.explain(data / "photos" / "great_grey_owl.jpg", reduce="none")
     assert seen == [1]
     plain = models.squeezenet1_1().eval()
     plain.load_state_dict(state)

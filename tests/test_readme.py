@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from saliency.methods import METHODS
 from scripts.server import TorchServe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -109,3 +110,9 @@ def test_a_make_target_exists(target: str) -> None:
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!https?:|#)([^)#\s]+)", TEXT))))
 def test_a_link_leads_to_a_file(link: str) -> None:
     assert (ROOT / link).exists()
+
+
+def test_the_page_of_methods_says_when_to_ask_each() -> None:
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    when, _, _ = page.partition("## Ranked")
+    assert sorted(re.findall(r"^\| `(\w+)` \|", when, re.MULTILINE)) == sorted(METHODS)

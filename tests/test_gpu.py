@@ -41,7 +41,8 @@ def maps(device: str, make: Callable[[], nn.Module]) -> list[np.ndarray]:
     """Return every method's map of a batch that holds one request of each."""
     model = replace(classifier(made(make)), device=torch.device(device))
     explainer = Explainer(replace(model, network=model.network.to(device)))
-    methods = [name for name in METHODS if lacking(name, model) is None]
+    taken = [name for name in METHODS if lacking(name, model) is None]
+    methods = [name for name in taken if METHODS[name].shows is not Shows.INPUT]
     queries: list[Query] = [
         read_query(Message(fields | {"data": picture(i)}, explain=True), model)
         for i, fields in enumerate({"method": m, **signed(m), **noiseless(m)} for m in methods)

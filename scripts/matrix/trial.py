@@ -82,7 +82,8 @@ def _tried(network: str, folder: Path, stages: Stages) -> Result:
 def archived(network: str, folder: Path) -> tuple[int, str]:
     """Return the command's exit status and what it said; the archive is unpacked in `folder` / model."""
     words = ["--model-name", "zoo", "--arch", network, "--weights", "none", "--export-path", str(folder)]
-    words += ["--archive-format", "zip-store", "--directions", "2", "--batch-size", "1", *input_words(network)]
+    words += ["--archive-format", "zip-store", "--directions", "2", "--sanity", "off", "--batch-size", "1"]
+    words += input_words(network)
     told = io.StringIO()
     with redirect_stderr(told), redirect_stdout(told):
         try:

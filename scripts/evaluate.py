@@ -29,9 +29,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "handlers")]
 from saliency.explainer import Explainer
 from saliency.methods import METHODS
 from saliency.needs import lacking
+from scripts.archiving.pictures import picture_files, spread
 from scripts.embedded import archive_leaves
 from scripts.evaluation.mappers import BLIND, NO_MAPS, Mapper, explained, patient
-from scripts.evaluation.photographs import alone, mosaics, photographs, spread
+from scripts.evaluation.photographs import alone, mosaics
 from scripts.evaluation.run import Figures, judged, placed
 from scripts.evaluation.table import Column, table
 from scripts.leaves.cases import double_cases, single_cases
@@ -73,7 +74,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def photograph_figures(given: argparse.Namespace, methods: Sequence[str]) -> tuple[list[str], Parts]:
     """Return the names of what was measured on photographs, and its figures."""
-    explainer, paths = patient(given.archive), photographs(given.pictures)
+    explainer, paths = patient(given.archive), picture_files(given.pictures)
     cases = [alone(path, explainer, seed) for seed, path in enumerate(spread(paths, given.count))]
     mappers = _mappers(explainer, methods)
     mixed = mosaics(paths, explainer, given.mosaics)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from saliency.methods.base import Steps, Subject
 from saliency.objective import Objective
-from saliency.pool import Pool
 from saliency.quality.base import Judged
 from saliency.rows import Answer, Rows
+from tests import driving
 from tests.networks import classifier, inputs
 
 T = TypeVar("T")
@@ -35,14 +35,5 @@ def judge(
 
 
 def driven(network: nn.Module, steps: Generator[Rows, Answer, T]) -> T:
-    """Return what a generator of rows returns."""
-    model = classifier(network)
-    try:
-        rows = next(steps)
-        while True:
-            (answer,) = Pool(model, [rows], 16).answers()
-            assert isinstance(answer, Answer)
-            rows = steps.send(answer)
-    except StopIteration as end:
-        found: T = end.value
-        return found
+    """Return what a generator of rows makes of a network's answers."""
+    return driving.driven(classifier(network), steps).value

@@ -15,6 +15,7 @@ from saliency.model import Classifier
 from saliency.rules import count_rectifiers
 from saliency.transformers import find_attention
 from saliency.unpacked import Limits
+from tests.models.transformer import Transformer
 
 SIZE = 16
 CLASSES = 5
@@ -63,23 +64,8 @@ class Six(Modules):
         self.relu = nn.ReLU6(inplace=True)  # type: ignore[assignment]
 
 
-class Tokens(nn.Module):
+class Tokens(Transformer):
     """A transformer in little: patch tokens behind a class token, which alone is read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.patches = nn.Conv2d(3, 12, 4, stride=4)
-        self.token = nn.Parameter(torch.randn(1, 1, 12))
-        self.norm = nn.LayerNorm(12)
-        self.attention = nn.MultiheadAttention(12, 2, batch_first=True)
-        self.head = nn.Linear(12, CLASSES)
-
-    def forward(self, x: Tensor) -> Tensor:
-        tokens = self.patches(x).flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.token.expand(len(x), -1, -1), tokens], 1)
-        normed = self.norm(tokens)
-        tokens = tokens + self.attention(normed, normed, normed)[0]
-        return self.head(tokens[:, 0])
 
 
 class Flat(nn.Module):

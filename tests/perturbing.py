@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from math import comb
 
@@ -13,8 +13,7 @@ from saliency.image import InputSpec
 from saliency.methods import METHODS
 from saliency.methods.base import CHUNK, Maps, Subject
 from saliency.objective import Objective
-from saliency.pool import Pool
-from saliency.rows import Answer
+from tests.driving import Driven, driven
 from tests.networks import CLASSES, Modules, classifier, inputs, made
 
 X = inputs(dtype=torch.float64)
@@ -33,41 +32,19 @@ class Linear(nn.Module):
         return torch.einsum("nchw,kchw->nk", x, self.weight) + torch.arange(CLASSES)
 
 
-@dataclass(frozen=True)
-class Driven:
-    """A method's maps, and the rows that it had evaluated, forward and backward."""
-
-    maps: Maps
-    forwards: int
-    backwards: int
-
-    @property
-    def values(self) -> Tensor:
-        return self.maps.values
-
-
 def spec_of(x: Tensor) -> InputSpec:
     """Return what a network says that takes inputs as large as `x`."""
     channels, height, width = x.shape[1:]
     return InputSpec((height, width), (height, width), "bilinear", (0.5,) * channels, (0.25,) * channels)
 
 
-def drive(network: nn.Module, method: str, parameters: object, objective: Objective, x: Tensor = X) -> Driven:
+def drive(network: nn.Module, method: str, parameters: object, objective: Objective, x: Tensor = X) -> Driven[Maps]:
     """Return what a method makes of an input."""
     model = replace(classifier(made(Modules, dtype=x.dtype)), network=network)
-    steps = METHODS[method].function(Subject(x, objective, spec_of(x)), parameters)
-    rows, forwards, backwards = next(steps), 0, 0
-    torch.testing.assert_close(rows.inputs[:1], x, rtol=0, atol=0)
-    while True:
-        assert 0 < len(rows.inputs) <= CHUNK
-        forwards += len(rows.inputs)
-        backwards += len(rows.inputs) * rows.differentiated
-        (answer,) = Pool(model, [rows], 64).answers()
-        assert isinstance(answer, Answer)
-        try:
-            rows = steps.send(answer)
-        except StopIteration as end:
-            return Driven(end.value, forwards, backwards)
+    found = driven(model, METHODS[method].function(Subject(x, objective, spec_of(x)), parameters))
+    torch.testing.assert_close(found.asked[0].inputs[:1], x, rtol=0, atol=0)
+    assert all(0 < len(rows.inputs) <= CHUNK for rows in found.asked)
+    return found
 
 
 def effects(network: Linear, x: Tensor, target: int, absent: Tensor | float = 0.0) -> Tensor:

@@ -21,7 +21,7 @@ def labels(x: Tensor, p: FeatureAblation) -> Tensor:
 @pytest.mark.parametrize("superpixels", ["slic", "grid"])
 def test_on_a_linear_network_a_superpixel_has_what_its_pixels_add(superpixels: str) -> None:
     network, p = Linear(TALL), FeatureAblation(20, superpixels, "black")
-    found = drive(network, "feature_ablation", p, Objective((1, 3)), TALL).values
+    found = drive(network, "feature_ablation", p, Objective((1, 3)), TALL).value.values
     for target, values in zip((1, 3), found, strict=True):
         expected = by_segment(effects(network, TALL, target, -2.0), labels(TALL, p))
         torch.testing.assert_close(values, expected, rtol=1e-9, atol=1e-9)
@@ -32,7 +32,7 @@ def test_on_a_linear_network_a_superpixel_has_what_its_pixels_add(superpixels: s
 def test_captum_says_the_same(x: Tensor, score: str) -> None:
     attr = pytest.importorskip("captum.attr", reason="captum is not installed")
     network, p = made(Modules, dtype=torch.float64), FeatureAblation(20, "slic", "white")
-    found = drive(network, "feature_ablation", p, Objective((2,), 4, score), x).values
+    found = drive(network, "feature_ablation", p, Objective((2,), 4, score), x).value.values
 
     def difference(inputs: Tensor) -> Tensor:
         logits = network(inputs)

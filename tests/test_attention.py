@@ -137,7 +137,7 @@ def test_matrices_of_torchvision_are_those_of_its_own_modules() -> None:
 
 @pytest.mark.parametrize("arch", ["deit_tiny_patch16_224", "vit_tiny_patch16_224"])
 def test_matrices_of_timm_are_those_that_it_softens_itself(arch: str) -> None:
-    timm = pytest.importorskip("timm")
+    timm = pytest.importorskip("timm", reason="timm is not installed")
     network = made(lambda: timm.create_model(arch, img_size=64, depth=2))
     x, wanted = inputs(2, size=64), []
     logits, found = listened(network, x)

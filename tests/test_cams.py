@@ -16,7 +16,7 @@ from torchvision import models, transforms
 from saliency.errors import RequestError
 from saliency.message import Message
 from saliency.methods import METHODS
-from saliency.methods.base import Cost, Maps, Subject
+from saliency.methods.base import Maps, Subject
 from saliency.methods.cams import CAMS, Cam, fused, grad_cam_plus_plus, principal, upsampled, xgrad_cam
 from saliency.methods.gradients import NoParameters
 from saliency.methods.masked_cams import MASKED_CAMS
@@ -26,6 +26,7 @@ from saliency.pool import Pool
 from saliency.request import read_query
 from saliency.rows import Answer
 from saliency.targets import Rank
+from tests.driving import Driven, driven
 from tests.networks import Flat, Modules, Tokens, classifier, inputs, made
 from tests.test_explainer import picture
 from tests.test_methods import run
@@ -53,21 +54,12 @@ def steep(factor: float = 1000.0) -> Twice:
     return network
 
 
-def driven(network: nn.Module, method: str, p: object, objective: Objective, size: int = 16) -> tuple[Maps, Cost]:
-    """Return a method's maps of a picture of `size`, and how many rows it evaluates."""
+def mapped(network: nn.Module, method: str, p: object, objective: Objective, size: int = 16) -> Driven[Maps]:
+    """Return what a method makes of a picture of `size`."""
     model = classifier(network, size)
     x = inputs(size=size, dtype=next(network.parameters()).dtype)
     steps = METHODS[method].function(Subject(x, objective, model.input), p)
-    rows, forwards, backwards = next(steps), 0, 0
-    while True:
-        forwards += len(rows.inputs)
-        backwards += len(rows.inputs) * rows.differentiated
-        (answer,) = Pool(model, [rows], 64).answers()
-        assert isinstance(answer, Answer)
-        try:
-            rows = steps.send(answer)
-        except StopIteration as end:
-            return end.value, Cost(forwards, backwards)
+    return driven(model, steps)
 
 
 def layer_of(network: Twice, layer: str, target: int) -> tuple[Tensor, Tensor]:
@@ -294,7 +286,7 @@ def test_maps_of_transformers_are_finite_and_not_even(make: Callable[[], nn.Modu
     model = classifier(network, size)
     assert lacking(method, model) is None
     p = METHODS[method].parameters(layer=model.layers.default)
-    found = driven(network, method, p, Objective((1, 2)), size)[0].values
+    found = mapped(network, method, p, Objective((1, 2)), size).value.values
     assert found.shape == (2, 1, size, size)
     assert torch.isfinite(found).all()
     assert (found.amax((1, 2, 3)) > found.amin((1, 2, 3))).any()
@@ -316,4 +308,4 @@ def test_guided_grad_cam_needs_rectifiers() -> None:
 @pytest.mark.parametrize("layers", ["relu", "second;again"])
 def test_a_map_costs_what_it_says(method: str, layers: str) -> None:
     p = Cam(layers)
-    assert driven(made(Twice), method, p, Objective((0, 1)))[1] == CAMS[method].cost(p, classifier(made(Twice)).input)
+    assert mapped(made(Twice), method, p, Objective((0, 1))).cost == CAMS[method].cost(p, classifier(made(Twice)).input)

@@ -12,8 +12,7 @@ from saliency.methods.guided_path import GuidedIntegratedGradients
 from saliency.methods.noise import SmoothGrad
 from saliency.methods.paths import IntegratedGradients
 from saliency.objective import Objective
-from saliency.pool import Pool
-from saliency.rows import Answer, Rows
+from tests.driving import driven
 from tests.networks import Modules, classifier, inputs, made
 
 PARAMETERS: list[tuple[str, object]] = [
@@ -35,14 +34,7 @@ def test_a_method_asks_for_as_many_rows_as_it_says(method: str, parameters: obje
     objective = Objective(tuple(range(targets)))
     said = METHODS[method].cost(parameters, model.input)
     steps = METHODS[method].function(Subject(inputs(), objective, model.input), parameters)
-    asked: list[Rows] = [next(steps)]
-    try:
-        while True:
-            (answer,) = Pool(model, asked[-1:], 64).answers()
-            assert isinstance(answer, Answer)
-            asked.append(steps.send(answer))
-    except StopIteration:
-        pass
+    asked = driven(model, steps).asked
     backwards = sum(len(r.inputs) * len(r.objective.targets) for r in asked if r.objective and r.differentiated)
     assert sum(len(rows.inputs) for rows in asked) == said.forwards + targets * said.per_target
     assert backwards == targets * said.backwards

@@ -17,9 +17,8 @@ from saliency.methods.baselines import baseline
 from saliency.methods.decomposition import DeepLift, Lrp
 from saliency.methods.gradients import NoParameters
 from saliency.objective import Objective
-from saliency.pool import Pool
-from saliency.rows import Answer, Rows
 from saliency.targets import Rank
+from tests.driving import driven
 from tests.networks import CLASSES, Flat, Functional, InPlace, Modules, Six, Tokens, classifier, inputs, made
 from tests.test_methods import X, png, run  # noqa: F401
 
@@ -223,17 +222,7 @@ def test_the_class_that_the_baseline_predicts_may_stand_against_the_one_that_the
 def test_the_bound_of_the_cost_holds(method: str, parameters: object, score: str) -> None:
     model = classifier(made(Modules))
     steps = METHODS[method].function(Subject(inputs(), Objective((1,), None, score), model.input), parameters)
-    forwards = backwards = 0
-    rows: Rows = next(steps)
-    while True:
-        forwards += len(rows.inputs)
-        backwards += len(rows.inputs) * rows.differentiated
-        (answer,) = Pool(model, [rows], 64).answers()
-        assert isinstance(answer, Answer)
-        try:
-            rows = steps.send(answer)
-        except StopIteration:
-            break
+    spent = driven(model, steps).cost
     bound = METHODS[method].cost(parameters, model.input)
-    assert forwards <= bound.forwards <= forwards + 1
-    assert backwards == bound.backwards
+    assert spent.forwards <= bound.forwards <= spent.forwards + 1
+    assert spent.backwards == bound.backwards

@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from saliency.explainer import Explainer
+from scripts.archiving.pictures import picture_files, spread
 from scripts.evaluation.case import Case, Map, Mask
 from scripts.evaluation.mappers import BLIND, centre_map, edge_map, explained, options_for, random_map
 from scripts.evaluation.measures import points, share
-from scripts.evaluation.photographs import alone, framed, mosaics, photographs, spread
+from scripts.evaluation.photographs import alone, framed, mosaics
 from scripts.evaluation.run import SCORES, judged, placed
 from scripts.evaluation.table import table
 from scripts.leaves.cases import single_cases
@@ -100,14 +101,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_photographs_are_spread_over_their_folder(folder: Path) -> None:
-    paths = photographs(folder)
+    paths = picture_files(folder)
     assert [p.stem for p in paths] == list("01234567")
     assert [p.stem for p in spread(paths, 4)] == list("0246")
     assert len(spread(paths, 100)) == 8
 
 
 def test_a_photograph_alone_is_asked_for_the_class_that_is_predicted(explainer: Explainer, folder: Path) -> None:
-    path = photographs(folder)[3]
+    path = picture_files(folder)[3]
     one = alone(path, explainer, seed=5)
     assert one.image.size == (16, 16)
     assert one.targets == (explainer.explain(path).predictions[0].index,)
@@ -126,7 +127,7 @@ def test_a_mosaic_shows_four_classes_in_four_cells(explainer: Explainer, folder:
             red = Image.open(io.BytesIO(png)).getpixel((8, 8))[0]  # type: ignore[index]
             return SimpleNamespace(predictions=[SimpleNamespace(index=red // 36, probability=red / 255)])
 
-    (one,) = mosaics(photographs(folder), Told(), 1)  # type: ignore[arg-type]
+    (one,) = mosaics(picture_files(folder), Told(), 1)  # type: ignore[arg-type]
     assert one.targets == (7, 6, 5, 4)
     assert np.stack(one.masks).sum(0).tolist() == np.ones((16, 16)).tolist()
     for target, mask in zip(one.targets, one.masks, strict=True):

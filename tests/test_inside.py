@@ -15,10 +15,10 @@ from saliency.errors import RequestError
 from saliency.explainer import Explainer
 from saliency.methods.inside import INSIDE, FeatureMaps
 from saliency.objective import Objective
-from saliency.options import read_options
+from saliency.reading import read_options
 from saliency.response import Response, encode
 from tests.networks import Flat, Modules, Tokens, classifier, inputs, made
-from tests.test_cams import driven
+from tests.test_cams import mapped
 from tests.test_explainer import picture
 
 EXPLAINER = Explainer(classifier(made(Modules)))
@@ -38,7 +38,8 @@ def entry(**options: object) -> dict[str, Any]:
 @pytest.mark.parametrize("channels", [3, 8, 100])
 def test_the_strongest_channels_are_given_as_they_are(channels: int) -> None:
     network = made(Modules, dtype=torch.float64)
-    maps, cost = driven(network, "feature_maps", FeatureMaps("second", channels), Objective((1,)))
+    found = mapped(network, "feature_maps", FeatureMaps("second", channels), Objective((1,)))
+    maps, cost = found.value, found.cost
     assert isinstance(network, Modules)
     expected = network.second(network.first(inputs(dtype=torch.float64)).clamp_min(0))[0]
     units = maps.findings[0]["units"]
@@ -49,7 +50,7 @@ def test_the_strongest_channels_are_given_as_they_are(channels: int) -> None:
 
 
 def test_a_transformers_channels_lie_on_its_patches() -> None:
-    maps, _ = driven(made(Tokens), "feature_maps", FeatureMaps("norm", 5), Objective((1,)))
+    maps = mapped(made(Tokens), "feature_maps", FeatureMaps("norm", 5), Objective((1,))).value
     assert maps.values.shape == (1, 5, 4, 4)
 
 

@@ -18,7 +18,7 @@ from saliency.methods.masked_cams import MASKED_CAMS, MaskedCam
 from saliency.objective import Objective
 from saliency.targets import Rank
 from tests.networks import CLASSES, Modules, classifier, inputs, made
-from tests.test_cams import Twice, driven
+from tests.test_cams import Twice, mapped
 from tests.test_methods import SCORES, difference, run
 
 X = inputs(dtype=torch.float64)
@@ -116,7 +116,7 @@ def test_a_negative_logit_does_not_turn_ablation_cam_round() -> None:
 def test_the_strongest_channels_alone_are_tried(method: str) -> None:
     network = wide()
     p = MaskedCam("again", channels=5)
-    assert driven(network, method, p, Objective((1, 2)))[1] == Cost(6)
+    assert mapped(network, method, p, Objective((1, 2))).cost == Cost(6)
     best = activation(network).mean((1, 2)).argsort(descending=True)[:5].tolist()
     found = run(network, method, p, Objective((1,))).values
     torch.testing.assert_close(found[0, 0], PLAIN[method](network, best, lambda y: y[1]), rtol=1e-6, atol=1e-12)
@@ -184,4 +184,4 @@ def network_best() -> Tensor:
 def test_a_map_costs_a_row_for_each_channel_and_the_clean_one(method: str, layers: str) -> None:
     network, p = made(Modules if layers == "relu" else Twice), MaskedCam(layers, channels=8)  # all layers have 8
     bound = MASKED_CAMS[method].cost(p, classifier(network).input)
-    assert driven(network, method, p, Objective((0, 1)))[1] == bound
+    assert mapped(network, method, p, Objective((0, 1))).cost == bound

@@ -95,18 +95,18 @@ def test_one_channel_is_explained(method: str) -> None:
     found = drive(
         Linear(grey), method, METHODS[method].fit(METHODS[method].parameters(), spec_of(grey)), Objective((2,)), grey
     )
-    assert found.values.shape == (1, 1, 12, 20)
-    assert found.values.std() > 0
+    assert found.value.values.shape == (1, 1, 12, 20)
+    assert found.value.values.std() > 0
 
 
 @pytest.mark.parametrize("method", PERTURBING)
 def test_several_targets_are_served_from_the_same_rows(method: str) -> None:
     network, parameters = made(Modules, dtype=torch.float64), METHODS[method].parameters()
     both = drive(network, method, parameters, Objective((1, 4), 3, "probability"))
-    for target, values in zip((1, 4), both.values, strict=True):
+    for target, values in zip((1, 4), both.value.values, strict=True):
         alone = drive(network, method, parameters, Objective((target,), 3, "probability"))
-        assert alone.forwards == both.forwards
-        torch.testing.assert_close(alone.values[0], values, rtol=1e-9, atol=1e-12)
+        assert alone.cost == both.cost
+        torch.testing.assert_close(alone.value.values[0], values, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("x", [X, TALL], ids=["square", "tall"])
@@ -115,8 +115,8 @@ def test_the_cost_is_what_is_evaluated(method: str, x: torch.Tensor) -> None:
     parameters = METHODS[method].parameters()
     cost = METHODS[method].cost(parameters, spec_of(x))
     driven = drive(made(Modules, dtype=torch.float64), method, parameters, Objective((1,)), x)
-    assert 0.8 * cost.forwards <= driven.forwards <= cost.forwards <= 600
-    assert driven.backwards == cost.backwards
+    assert 0.8 * cost.forwards <= driven.cost.forwards <= cost.forwards <= 600
+    assert driven.cost.backwards == cost.backwards
 
 
 @pytest.mark.parametrize(
@@ -170,5 +170,5 @@ def test_each_is_in_a_mixed_batch_what_it_is_alone() -> None:
 def test_another_seed_draws_others(method: str) -> None:
     network = made(Modules, dtype=torch.float64)
     few, many = (METHODS[method].parameters(samples=12, seed=seed) for seed in (0, 1))
-    one, other = (drive(network, method, p, Objective((1,))).values for p in (few, many))
+    one, other = (drive(network, method, p, Objective((1,))).value.values for p in (few, many))
     assert not torch.allclose(one, other, rtol=1e-3)

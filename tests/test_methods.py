@@ -18,9 +18,8 @@ from saliency.methods.noise import SmoothGrad
 from saliency.methods.paths import IntegratedGradients
 from saliency.needs import lacking
 from saliency.objective import Objective
-from saliency.pool import Pool
-from saliency.rows import Answer
 from saliency.targets import Rank
+from tests.driving import driven
 from tests.networks import Flat, InPlace, Modules, Tokens, classifier, inputs, made
 
 X = inputs(dtype=torch.float64)
@@ -30,15 +29,7 @@ def run(network: nn.Module, method: str, parameters: object, objective: Objectiv
     """Return a method's maps [T, C, H, W]."""
     model = classifier(network)
     steps = METHODS[method].function(Subject(x, objective, model.input, model.attention), parameters)
-    rows = next(steps)
-    while True:
-        (answer,) = Pool(model, [rows], 64).answers()
-        assert isinstance(answer, Answer)
-        try:
-            rows = steps.send(answer)
-        except StopIteration as end:
-            maps: Maps = end.value
-            return maps
+    return driven(model, steps).value
 
 
 def plain(network: nn.Module, x: Tensor, score: Callable[[Tensor], Tensor]) -> Tensor:

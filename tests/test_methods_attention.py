@@ -22,10 +22,10 @@ from saliency.methods.base import Cost, Maps, Steps, Subject
 from saliency.methods.gradients import NoParameters
 from saliency.model import Classifier
 from saliency.objective import Objective
-from saliency.pool import Pool
 from saliency.request import read_query
-from saliency.rows import Answer, Rows
+from saliency.rows import Rows
 from saliency.targets import Rank
+from tests.driving import driven
 from tests.networks import Modules, classifier, inputs, made
 from tests.test_attention import tiny_vit
 from tests.test_explainer import assert_same, explained, picture, read
@@ -85,12 +85,9 @@ def run(network: nn.Module, method: str, objective: Objective, p: object = None,
 
 def finished(model: Classifier, steps: Steps) -> Maps:
     """Return the maps of a method of one pass."""
-    (answer,) = Pool(model, [next(steps)], 8).answers()
-    assert isinstance(answer, Answer)
-    with pytest.raises(StopIteration) as end:
-        steps.send(answer)
-    maps: Maps = end.value.value
-    return maps
+    found = driven(model, steps)
+    assert len(found.asked) == 1
+    return found.value
 
 
 def shown(network: Explicit, rolled: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ WINDOWS = [(1, 1), (4, 4), (5, 3), (7, 5), (13, 13), (6, 1)]
 @pytest.mark.parametrize(("window", "stride"), WINDOWS)
 def test_on_a_linear_network_a_window_loses_what_its_pixels_add(window: int, stride: int) -> None:
     network = Linear(TALL)
-    found = drive(network, "occlusion", Occlusion(window, stride, "black"), Objective((1, 3)), TALL).values
+    found = drive(network, "occlusion", Occlusion(window, stride, "black"), Objective((1, 3)), TALL).value.values
     for target, values in zip((1, 3), found, strict=True):
         expected = by_hand(effects(network, TALL, target, -2.0), window, stride)
         torch.testing.assert_close(values[0], expected, rtol=1e-9, atol=1e-9)
@@ -48,7 +48,7 @@ def test_on_a_linear_network_a_window_loses_what_its_pixels_add(window: int, str
 def test_captum_says_the_same(x: Tensor, window: int, stride: int) -> None:
     attr = pytest.importorskip("captum.attr", reason="captum is not installed")
     network = made(Modules, dtype=torch.float64)
-    found = drive(network, "occlusion", Occlusion(window, stride, "white"), Objective((2,)), x).values
+    found = drive(network, "occlusion", Occlusion(window, stride, "white"), Objective((2,)), x).value.values
     theirs = attr.Occlusion(network).attribute(
         x, (3, window, window), strides=(3, stride, stride), baselines=torch.full_like(x, 2.0), target=2
     )
@@ -58,5 +58,5 @@ def test_captum_says_the_same(x: Tensor, window: int, stride: int) -> None:
 def test_what_is_not_sent_is_a_seventh_of_the_shorter_side_and_half_of_that() -> None:
     network = made(Modules, dtype=torch.float64)
     one, other = (drive(network, "occlusion", p, Objective((2,)), TALL) for p in (Occlusion(), Occlusion(2, 1)))
-    torch.testing.assert_close(one.values, other.values, rtol=0, atol=0)
-    assert one.forwards == 1 + 21 * 12
+    torch.testing.assert_close(one.value.values, other.value.values, rtol=0, atol=0)
+    assert one.cost.forwards == 1 + 21 * 12

@@ -18,9 +18,9 @@ from saliency.explanation import Explanation
 from saliency.methods import METHODS
 from saliency.methods.base import Cost, Shows
 from saliency.needs import lacking
-from saliency.options import read_options
 from saliency.quality import SCORES, evidence, figure, quality_cost, random_values
 from saliency.quality.robustness import COPIES, MOST_REPEATED
+from saliency.reading import read_options
 from saliency.response import encode
 from tests.judging import X, driven, judge
 from tests.networks import Modules, classifier, made

@@ -27,7 +27,7 @@ def test_the_map_is_the_sum_of_masks_by_their_scores(x: Tensor, samples: int) ->
     network = made(Modules, dtype=torch.float64)
     p = Rise(samples, cells=4, probability=0.3, baseline="white", seed=5)
     found = drive(network, "rise", p, Objective((1, 3)), x)
-    for target, values, finding in zip((1, 3), found.values, found.maps.findings, strict=True):
+    for target, values, finding in zip((1, 3), found.value.values, found.value.findings, strict=True):
         scores = [float(network(x * mask + 2.0 * (1 - mask))[0, target]) for mask in all_masks(p, x)]
         mean = sum(scores) / samples
         expected = torch.zeros(x.shape[2:], dtype=torch.float64)
@@ -39,7 +39,7 @@ def test_the_map_is_the_sum_of_masks_by_their_scores(x: Tensor, samples: int) ->
 
 def test_on_a_linear_network_it_is_the_pixels_effects_seen_through_the_masks() -> None:
     network, p = Linear(TALL), Rise(50, cells=3)
-    found = drive(network, "rise", p, Objective((2,)), TALL).values[0, 0]
+    found = drive(network, "rise", p, Objective((2,)), TALL).value.values[0, 0]
     drawn_masks = all_masks(p, TALL).flatten(1)
     centred = drawn_masks - drawn_masks.mean(0)
     seen = centred.T @ centred / 50 @ effects(network, TALL, 2).flatten() / p.probability
@@ -50,7 +50,7 @@ def test_the_one_pixel_that_counts_is_found() -> None:
     network = Linear(X)
     network.weight.data.zero_()
     network.weight.data[2, :, 5, 9] = 1.0
-    found = drive(network, "rise", Rise(400, cells=8), Objective((2,)), X.abs()).values[0, 0]
+    found = drive(network, "rise", Rise(400, cells=8), Objective((2,)), X.abs()).value.values[0, 0]
     row, column = divmod(int(found.argmax()), 16)
     assert max(abs(row - 5), abs(column - 9)) <= 1
 

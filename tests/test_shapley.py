@@ -27,7 +27,7 @@ def grid(x: Tensor, count: int) -> Tensor:
 def test_on_a_linear_network_every_order_gives_what_the_pixels_add(samples: int) -> None:
     network = Linear(TALL)
     p = ShapleyValueSampling(samples, 20, "grid", "black")
-    found = drive(network, NAME, p, Objective((1, 3)), TALL).values
+    found = drive(network, NAME, p, Objective((1, 3)), TALL).value.values
     for target, values in zip((1, 3), found, strict=True):
         expected = by_segment(effects(network, TALL, target, -2.0), grid(TALL, 20))
         torch.testing.assert_close(values, expected, rtol=1e-9, atol=1e-9)
@@ -36,7 +36,7 @@ def test_on_a_linear_network_every_order_gives_what_the_pixels_add(samples: int)
 @pytest.mark.parametrize("x", [X, TALL], ids=["square", "tall"])
 def test_all_orders_give_the_shapley_values(x: Tensor) -> None:
     network = made(Modules, dtype=torch.float64)
-    found = drive(network, NAME, ShapleyValueSampling(24, 4, "grid"), Objective((2,)), x).values
+    found = drive(network, NAME, ShapleyValueSampling(24, 4, "grid"), Objective((2,)), x).value.values
     labels = grid(x, 4)
     torch.testing.assert_close(found[0, 0], shapley(network, x, labels, 2)[labels], rtol=1e-9, atol=1e-12)
     attr = pytest.importorskip("captum.attr", reason="captum is not installed")
@@ -49,7 +49,7 @@ def test_captum_says_the_same_of_the_same_orders(score: str) -> None:
     attr = pytest.importorskip("captum.attr", reason="captum is not installed")
     network = made(Modules, dtype=torch.float64)
     p = ShapleyValueSampling(9, 12, "grid", "white", seed=3)
-    found = drive(network, NAME, p, Objective((2,), None, score)).values
+    found = drive(network, NAME, p, Objective((2,), None, score)).value.values
 
     def forward(inputs: Tensor) -> Tensor:
         logits: Tensor = network(inputs)
@@ -71,7 +71,7 @@ def test_more_orders_come_nearer_to_the_shapley_values() -> None:
     exact = shapley(network, X, labels, 2)[labels]
 
     def apart(samples: int) -> float:
-        found = drive(network, NAME, ShapleyValueSampling(samples, 8, "grid"), Objective((2,))).values[0, 0]
+        found = drive(network, NAME, ShapleyValueSampling(samples, 8, "grid"), Objective((2,))).value.values[0, 0]
         return float((found - exact).norm() / exact.norm())
 
     assert apart(400) < min(0.1, apart(4) / 3)
@@ -81,6 +81,6 @@ def test_more_orders_come_nearer_to_the_shapley_values() -> None:
 def test_values_sum_to_the_change_in_score(count: int) -> None:
     network = made(Modules, dtype=torch.float64)
     driven = drive(network, NAME, ShapleyValueSampling(3, count), Objective((2, 0), 4, "probability"))
-    for finding in driven.maps.findings:
+    for finding in driven.value.findings:
         assert abs(finding["completeness_gap"]) < 1e-12
         assert abs(finding["score_difference"]) > 1e-4

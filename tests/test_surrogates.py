@@ -25,7 +25,7 @@ def randn(*shape: int, seed: int = 0) -> Tensor:
 def test_lime_on_a_linear_network_is_what_the_pixels_add() -> None:
     network, p = Linear(TALL), Lime(200, 20, "grid", "black", ridge=1e-6)
     driven = drive(network, "lime", p, Objective((1, 3)), TALL)
-    for target, values, finding in zip((1, 3), driven.values, driven.maps.findings, strict=True):
+    for target, values, finding in zip((1, 3), driven.value.values, driven.value.findings, strict=True):
         expected = by_segment(effects(network, TALL, target, -2.0), segments(TALL[0], 20, "grid"))
         torch.testing.assert_close(values, expected, rtol=1e-5, atol=1e-5)
         assert finding["surrogate_r2"] == pytest.approx(1)
@@ -62,7 +62,7 @@ def test_captum_says_the_same_as_lime_of_the_same_samples() -> None:
     models = pytest.importorskip("captum._utils.models.linear_model", reason="captum is not installed")
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     network, p = made(Modules, dtype=torch.float64), Lime(40, 9, "grid", "white", kernel_width=0.3, ridge=0.5, seed=2)
-    found = drive(network, "lime", p, Objective((2,))).values
+    found = drive(network, "lime", p, Objective((2,))).value.values
     samples = iter(lime_masks(p, 9))
 
     def perturb(original: Tensor, **kwargs: Any) -> Tensor:
@@ -83,7 +83,7 @@ def test_captum_says_the_same_as_lime_of_the_same_samples() -> None:
 
 def test_kernel_shap_on_a_linear_network_is_what_the_pixels_add() -> None:
     network, p = Linear(TALL), KernelShap(100, 20, "grid", "black")
-    found = drive(network, "kernel_shap", p, Objective((1, 3)), TALL).values
+    found = drive(network, "kernel_shap", p, Objective((1, 3)), TALL).value.values
     for target, values in zip((1, 3), found, strict=True):
         expected = by_segment(effects(network, TALL, target, -2.0), segments(TALL[0], 20, "grid"))
         torch.testing.assert_close(values, expected, rtol=1e-7, atol=1e-7)
@@ -95,8 +95,8 @@ def test_kernel_shap_of_few_segments_is_exact(x: Tensor, count: int) -> None:
     network = made(Modules, dtype=torch.float64)
     driven = drive(network, "kernel_shap", KernelShap(62, count, "grid"), Objective((2,)), x)
     labels = segments(x[0], count, "grid")
-    torch.testing.assert_close(driven.values[0, 0], shapley(network, x, labels, 2)[labels], rtol=1e-7, atol=1e-12)
-    assert driven.forwards == 2**count
+    torch.testing.assert_close(driven.value.values[0, 0], shapley(network, x, labels, 2)[labels], rtol=1e-7, atol=1e-12)
+    assert driven.cost.forwards == 2**count
 
 
 def test_more_samples_of_kernel_shap_come_nearer() -> None:
@@ -104,7 +104,7 @@ def test_more_samples_of_kernel_shap_come_nearer() -> None:
     exact = shapley(network, X, labels, 2)[labels]
 
     def apart(samples: int) -> float:
-        found = drive(network, "kernel_shap", KernelShap(samples, 9, "grid"), Objective((2,))).values[0, 0]
+        found = drive(network, "kernel_shap", KernelShap(samples, 9, "grid"), Objective((2,))).value.values[0, 0]
         return float((found - exact).norm() / exact.norm())
 
     assert apart(300) < min(0.1, apart(10) / 3)
@@ -114,7 +114,7 @@ def test_more_samples_of_kernel_shap_come_nearer() -> None:
 def test_kernel_shaps_values_sum_to_the_change_in_score(samples: int) -> None:
     network = made(Modules, dtype=torch.float64)
     driven = drive(network, "kernel_shap", KernelShap(samples, 30), Objective((2, 0), 4, "probability"))
-    for finding in driven.maps.findings:
+    for finding in driven.value.findings:
         assert abs(finding["completeness_gap"]) < 1e-12
         assert abs(finding["score_difference"]) > 1e-4
 

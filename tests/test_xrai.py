@@ -59,7 +59,7 @@ def test_on_a_linear_network_pixels_count_with_weight_times_distance(algorithm: 
     driven = drive(network, "xrai", Xrai(3, algorithm), Objective((1, 3)), TALL)
     picture = shown(Subject(TALL, Objective((0,)), spec_of(TALL)))
     regions = [segments(picture, count).numpy() for count in COUNTS]
-    for target, values in zip((1, 3), driven.values, strict=True):
+    for target, values in zip((1, 3), driven.value.values, strict=True):
         paths = [network.weight[target] * (TALL - start)[0] for start in (-2.0, 2.0)]
         attribution = (sum(paths, torch.zeros(())) / 2).amax(0).detach().numpy()
         expected = torch.from_numpy(ranked(attribution, regions, algorithm == "full"))
@@ -67,7 +67,7 @@ def test_on_a_linear_network_pixels_count_with_weight_times_distance(algorithm: 
 
 
 def test_a_tenth_of_the_picture_is_above_nine_tenths() -> None:
-    found = drive(made(Modules, dtype=torch.float64), "xrai", Xrai(4), Objective((2,)), X).values
+    found = drive(made(Modules, dtype=torch.float64), "xrai", Xrai(4), Objective((2,)), X).value.values
     for share in (0.1, 0.5, 0.9):
         assert float((found > 1 - share).double().mean()) == pytest.approx(share, abs=0.06)
     assert found.max() == 1

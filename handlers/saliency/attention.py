@@ -7,10 +7,9 @@ module of the network is touched.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FunctionType
 from typing import Any
 
 import torch
@@ -18,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from saliency.attending import Function, attention_scores, opened, shared_heads
 from saliency.rows import Tapped
 
-Function = Callable[..., Any]
 _SOFTMAX: frozenset[Function] = frozenset({F.softmax, torch.softmax, Tensor.softmax, torch.special.softmax})
 
 
@@ -52,7 +51,11 @@ class Listening(TorchFunctionMode):
         self.matrices: dict[str, Tensor] = {}
         self._rows = rows
         self._cut = cut
-        self._multi_head = _opened(self._attend, self._soften)
+        self._multi_head = opened(
+            inspect.unwrap(F.multi_head_attention_forward),
+            scaled_dot_product_attention=self._attend,
+            softmax=self._soften,
+        )
 
     def __torch_function__(
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -80,15 +83,8 @@ class Listening(TorchFunctionMode):
     ) -> Tensor:
         """Return softmax(q kᵀ · scale + mask) v: what `scaled_dot_product_attention` returns, its matrix collected."""
         if enable_gqa:
-            shared = query.shape[-3] // key.shape[-3]
-            key, value = key.repeat_interleave(shared, -3), value.repeat_interleave(shared, -3)
-        scores = query * (query.shape[-1] ** -0.5 if scale is None else scale) @ key.transpose(-2, -1)
-        if is_causal:
-            attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-        if attn_mask is not None and attn_mask.dtype is torch.bool:
-            scores = scores.masked_fill(~attn_mask, float("-inf"))
-        elif attn_mask is not None:
-            scores = scores + attn_mask
+            key, value = shared_heads(query, key, value)
+        scores = attention_scores(query, key, attn_mask, is_causal, scale)
         matrix = self._heard(scores.softmax(-1).to(value.dtype))
         return torch.dropout(matrix, dropout_p, dropout_p > 0) @ value
 
@@ -115,20 +111,3 @@ def _over_last(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     x: Tensor = args[0] if args else kwargs["input"]
     dim = args[1] if len(args) > 1 else kwargs.get("dim")
     return dim is not None and dim in (-1, x.dim() - 1)
-
-
-def _opened(attend: Function, soften: Function) -> Function:
-    """Return `multi_head_attention_forward` with these in place of its own attention and softmax.
-
-    Called from a mode, it would run without the mode and show nothing of what it does; called inside the mode again,
-    it would come straight back. So its code is run with other globals: nothing is patched, and no code repeated.
-    """
-    whole = inspect.unwrap(F.multi_head_attention_forward)
-    names = {"has_torch_function": _never, "scaled_dot_product_attention": attend, "softmax": soften}
-    opened = FunctionType(whole.__code__, {**whole.__globals__, **names}, whole.__name__, whole.__defaults__)
-    opened.__kwdefaults__ = whole.__kwdefaults__
-    return opened
-
-
-def _never(tensors: object) -> bool:
-    return False

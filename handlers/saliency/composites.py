@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
-from types import FunctionType, MappingProxyType
+from types import MappingProxyType
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from saliency.attending import attention_scores, opened, shared_heads
 from saliency.operations import Function, spellings
 
 Hold = Callable[[Tensor], Tensor]
@@ -119,15 +121,8 @@ def _attention(
     enable_gqa: bool = False,
 ) -> Tensor:
     if enable_gqa:
-        repeats = query.shape[-3] // key.shape[-3]
-        key, value = key.repeat_interleave(repeats, -3), value.repeat_interleave(repeats, -3)
-    scores = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
-    if is_causal:
-        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-    if attn_mask is not None:
-        masked = attn_mask.dtype is torch.bool
-        scores = scores.masked_fill(~attn_mask, -torch.inf) if masked else scores + attn_mask
-    return scores.softmax(-1) @ value
+        key, value = shared_heads(query, key, value)
+    return attention_scores(query, key, attn_mask, is_causal, scale).softmax(-1) @ value
 
 
 def _baddbmm(hold: Hold, input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
@@ -145,15 +140,11 @@ def _glu(hold: Hold, input: Tensor, dim: int = -1) -> Tensor:
     return a * b.sigmoid()
 
 
-def _opened(function: Function) -> Composite:
-    """Return a function of Python that no longer asks whether somebody overrides it, though what it calls does."""
-    assert isinstance(function, FunctionType)
-    namespace = {**function.__globals__, "has_torch_function": lambda tensors: False}
-    opened = FunctionType(function.__code__, namespace, function.__name__, function.__defaults__, function.__closure__)
-    opened.__kwdefaults__ = function.__kwdefaults__
-    return lambda hold, *args, **kwargs: opened(*args, **kwargs)
+def _multi_head(hold: Hold, *args: object, **kwargs: object) -> object:
+    return _MULTI_HEAD(*args, **kwargs)
 
 
+_MULTI_HEAD = opened(inspect.unwrap(F.multi_head_attention_forward))
 _BY_NAME: Mapping[str, Composite] = MappingProxyType(
     {
         "layer_norm": _layer_norm,
@@ -162,7 +153,7 @@ _BY_NAME: Mapping[str, Composite] = MappingProxyType(
         "instance_norm": _instance_norm,
         "normalize": _normalize,
         "scaled_dot_product_attention": _attention,
-        "multi_head_attention_forward": _opened(F.multi_head_attention_forward),
+        "multi_head_attention_forward": _multi_head,
         "baddbmm": _baddbmm,
         "softmin": _softmin,
         "glu": _glu,

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import torch
 
-from saliency.errors import bad_option
 from saliency.methods import METHODS
 from saliency.methods.base import Maps, Steps, Subject
 from saliency.quality import random_values
@@ -19,13 +18,8 @@ from saliency.rows import Answer
 
 
 def judged(query: Query, subject: Subject, clean: Answer, maps: Maps) -> Judged:
-    """Return a query's maps as they are shown on the input, channels summed, and a random one behind them.
-
-    RequestError 400 where the maps do not lie on the input.
-    """
+    """Return a query's maps as they are shown on the input, channels summed, and a random one behind them."""
     options = query.options
-    if maps.values.shape[2:] != subject.x.shape[2:]:
-        raise bad_option("quality", f"'{options.method}' has no map of the picture that 'quality' could score")
     values = torch.cat([maps.values, random_values(maps.values)])
     shown = reduced(values.float(), options.reduce, options.polarity)
     again, why = _again(query, subject)

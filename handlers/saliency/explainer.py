@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -22,14 +22,12 @@ from saliency.jobs import Job, Outcome, job
 from saliency.message import Message
 from saliency.methods.layers import LayerNames, names
 from saliency.model import Classifier, load_classifier
-from saliency.options import read_defaults
 from saliency.pace import Pace
-from saliency.pool import Pool
+from saliency.reading import read_defaults
 from saliency.request import Query, read_query
-from saliency.rows import Answer, Rows
+from saliency.waves import Progress, Waves
 
 logger = logging.getLogger(__name__)
-Progress = Callable[[int], None]
 Data = str | Path | bytes  # where a picture lies, or the picture's bytes
 
 
@@ -37,60 +35,32 @@ class Run:
     """A batch of queries under way; a query that was refused keeps its place."""
 
     def __init__(self, explainer: Explainer, queries: Sequence[Query | RequestError]) -> None:
-        self._explainer = explainer
         self._outcomes: list[Outcome | RequestError | None] = [
             q if isinstance(q, RequestError) else None for q in queries
         ]
-        self._jobs: dict[int, Job] = {}
-        self._pool: Pool | None = None
-        self._begin({i: q for i, q in enumerate(queries) if isinstance(q, Query)})
-
-    def _begin(self, queries: Mapping[int, Query]) -> None:
-        """Bring the pictures to the network's device, and make ready what their jobs ask for first."""
-        classifier = self._explainer.classifier
+        jobs: Mapping[int, Job] = {}
         try:
-            inputs = network_inputs([query.picture for query in queries.values()], classifier.device)
+            jobs = _jobs({i: q for i, q in enumerate(queries) if isinstance(q, Query)}, explainer.classifier)
         except Exception as error:
             self._outcomes = [outcome or refused(error, "the transfer") for outcome in self._outcomes]
-            return
-        self._jobs = {i: job(q, x, classifier) for (i, q), x in zip(queries.items(), inputs, strict=True)}
-        self._wave({i: self._advance(i, None) for i in self._jobs})
-
-    def _wave(self, asked: Mapping[int, Rows | None]) -> None:
-        """Make ready what the jobs that have not ended ask for next."""
-        rows = {owner: each for owner, each in asked.items() if each is not None}
-        self._owners = list(rows)
-        self._pool = Pool(self._explainer.classifier, list(rows.values()), self._explainer.capacity) if rows else None
+        self._waves = Waves(explainer.classifier, explainer.capacity, jobs)
 
     def forward(self) -> Run:
         """Run the clean pictures forward."""
-        if self._pool:
-            self._pool.forward()
+        self._waves.forward()
         return self
 
     def finish(self, progress: Progress | None = None) -> list[Outcome | RequestError]:
         """Run everything that is left, backward passes first, and return the outcomes in the queries' order."""
-        rows = 0
-        while self._pool:
-            pool = self._pool
-            answers = zip(self._owners, pool.answers(), strict=True)
-            self._wave({owner: self._advance(owner, answer) for owner, answer in answers})
-            rows += pool.rows
-            if progress:
-                progress(rows)
+        for owner, outcome in self._waves.finish(progress).items():
+            self._outcomes[owner] = refused(outcome, "the explanation") if isinstance(outcome, Exception) else outcome
         return [cast(Outcome | RequestError, outcome) for outcome in self._outcomes]
 
-    def _advance(self, owner: int, answer: Answer | RequestError | None) -> Rows | None:
-        """Hand a job its answer (None begins it); return the rows that it asks for next, None where it has ended."""
-        try:
-            if isinstance(answer, RequestError):
-                raise answer
-            return self._jobs[owner].send(cast(Answer, answer))
-        except StopIteration as end:
-            self._outcomes[owner] = end.value
-        except Exception as error:  # whatever befalls a job is its own
-            self._outcomes[owner] = refused(error, "the explanation")
-        return None
+
+def _jobs(queries: Mapping[int, Query], classifier: Classifier) -> dict[int, Job]:
+    """Return the queries' jobs, their pictures on the network's device."""
+    inputs = network_inputs([query.picture for query in queries.values()], classifier.device)
+    return {i: job(query, x, classifier) for (i, query), x in zip(queries.items(), inputs, strict=True)}
 
 
 class Explainer:

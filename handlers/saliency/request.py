@@ -17,8 +17,9 @@ from saliency.model import Classifier
 from saliency.needs import lacking
 from saliency.negotiation import accepted
 from saliency.objective import Objective
-from saliency.options import FORMATS, Asked, Options, read_options
+from saliency.options import FORMATS, Options
 from saliency.quality import quality_cost
+from saliency.reading import Asked, read_options
 from saliency.schema import shown
 from saliency.spending import check_cost
 from saliency.targets import RUNNER_UP, Class, Rank, find_class

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from saliency.errors import RequestError, bad_option
+from saliency.errors import bad_option
 from saliency.explainer import Explainer
 from saliency.inputs import network_inputs
 from saliency.message import Message
 from saliency.methods.base import Subject
-from saliency.pool import Pool
 from saliency.quality import SCORES, figure
 from saliency.quality.base import Figure, Judged
 from saliency.request import read_query
 from saliency.rows import Answer, Rows
+from saliency.waves import Waves
 
 Maps = Mapping[str, NDArray[np.float32]]
-T = TypeVar("T")
 
 
 def score_map(
@@ -57,7 +55,9 @@ def score_maps(
     if stacked.shape[1:] != x.shape[2:]:
         raise ValueError(f"maps {list(stacked.shape[1:])} do not lie on the input {list(x.shape[2:])}")
     subject = Subject(x, query.objective, explainer.classifier.input)
-    marks = drive(explainer, _marks(subject, stacked, scores))
+    marks = Waves(explainer.classifier, explainer.capacity, {0: _marks(subject, stacked, scores)}).finish()[0]
+    if isinstance(marks, Exception):
+        raise marks
     return {name: {score: figure(found[m, 0]) for score, found in marks.items()} for m, name in enumerate(maps)}
 
 
@@ -72,17 +72,3 @@ def _marks(
     for name in scores:
         found[name] = yield from SCORES[name].function(judged)
     return found
-
-
-def drive(explainer: Explainer, steps: Generator[Rows, Answer, T]) -> T:
-    """Return what a generator of rows returns, its rows evaluated by the explainer's pool."""
-    try:
-        rows = next(steps)
-        while True:
-            (answer,) = Pool(explainer.classifier, [rows], explainer.capacity).answers()
-            if isinstance(answer, RequestError):
-                raise answer
-            rows = steps.send(answer)
-    except StopIteration as end:
-        found: T = end.value
-        return found

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saliency.attention import Function, Listening
+from saliency.attending import Function
+from saliency.attention import Listening
 from saliency.layers import token_grid
 
 _NONE = "needs self-attention, and this network computes no matrix of it"

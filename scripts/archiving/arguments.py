@@ -13,7 +13,8 @@ from saliency.errors import RequestError
 from saliency.labels import read_labels
 from saliency.logits import Choice
 from saliency.methods import METHODS
-from saliency.options import OPTIONS, PARAMETERS, read_defaults
+from saliency.options import OPTIONS, PARAMETERS
+from saliency.reading import read_defaults
 from saliency.schema import kinds, read_one
 from saliency.weights import is_scripted
 from scripts.archiving.flags import default_names, parser

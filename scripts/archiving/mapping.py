@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import cast
 
 import torch
 from torch import Tensor
 
 from saliency.errors import RequestError
-from saliency.methods.base import Maps, Method, Steps, Subject, one_pass
+from saliency.methods.base import Maps, Method, Subject, one_pass
 from saliency.model import Classifier
 from saliency.objective import Objective
-from saliency.pool import Pool
-from saliency.rows import Answer, Rows
+from saliency.waves import Waves
 
 COPIES = 4  # noisy copies of the first picture, for the smooth form
 NOISE = 0.15  # their deviation, as a fraction of the input's range: that of `smooth_grad`
@@ -36,31 +34,21 @@ class Ask:
 def maps_of(classifier: Classifier, asks: Sequence[Ask], capacity: int) -> list[Tensor | RequestError]:
     """Return a map [C, H, W] (C = 1 where it has no channels) for each, all made together; an error in its place."""
     steps = {i: a.method.function(_subject(a, classifier), a.parameters) for i, a in enumerate(asks)}
-    found: dict[int, Tensor | RequestError] = {}
-    answers: Mapping[int, Answer | RequestError | None] = dict.fromkeys(steps)
-    while answers:
-        asked = {i: _advance(steps[i], answer) for i, answer in answers.items()}
-        found |= {i: each for i, each in asked.items() if not isinstance(each, Rows)}
-        rows = {i: each for i, each in asked.items() if isinstance(each, Rows)}
-        answers = dict(zip(rows, Pool(classifier, list(rows.values()), capacity).answers(), strict=True))
-    return [found[i] for i in range(len(asks))]
+    found = Waves(classifier, capacity, steps).finish()
+    return [_map(found[i]) for i in range(len(asks))]
+
+
+def _map(found: Maps | Exception) -> Tensor | RequestError:
+    """Return a method's only map, or why it has none; what is no refusal is raised."""
+    if isinstance(found, Maps):
+        return found.values[0]
+    if isinstance(found, RequestError):
+        return found
+    raise found
 
 
 def _subject(ask: Ask, classifier: Classifier) -> Subject:
     return Subject(ask.x, Objective((ask.target,)), classifier.input)
-
-
-def _advance(steps: Steps, answer: Answer | RequestError | None) -> Rows | Tensor | RequestError:
-    """Return what a method asks for next, its map where it has ended, or why it has none."""
-    if isinstance(answer, RequestError):
-        return answer
-    try:
-        return steps.send(cast(Answer, answer))
-    except StopIteration as end:
-        maps: Maps = end.value
-        return maps.values[0]
-    except RequestError as error:
-        return error
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""pytorch-grad-cam's answers to the class activation maps: its maps are scaled to 0-1 each."""
+"""pytorch-grad-cam's answers to the class activation maps beyond Grad-CAM: its maps are scaled to 0-1 each."""
 
 from __future__ import annotations
 
@@ -72,7 +72,6 @@ def _rival(name: str) -> Rival:
 
 GRAD_CAMS: Mapping[str, Rival] = MappingProxyType(
     {
-        "grad_cam": _rival("GradCAM"),
         "grad_cam_plus_plus": _rival("GradCAMPlusPlus"),
         "hires_cam": _rival("HiResCAM"),
         "layer_cam": _rival("LayerCAM"),

@@ -14,7 +14,6 @@ from saliency.explainer import Explainer
 from saliency.image import InputSpec, prepare
 from scripts.evaluation.case import Case
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 SIDE = 2  # cells of a mosaic in each direction
 
 
@@ -25,16 +24,6 @@ class Recognised:
     path: Path
     index: int
     probability: float
-
-
-def photographs(folder: Path) -> list[Path]:
-    """Return the pictures of a folder, by name."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-
-
-def spread(paths: Sequence[Path], count: int) -> list[Path]:
-    """Return `count` of the paths, evenly spread over them."""
-    return [paths[i * len(paths) // count] for i in range(min(count, len(paths)))]
 
 
 def alone(path: Path, explainer: Explainer, seed: int) -> Case:

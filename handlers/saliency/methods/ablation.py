@@ -11,8 +11,7 @@ import torch
 from saliency.image import InputSpec
 from saliency.methods.base import Cost, Maps, Method, Steps, Subject
 from saliency.methods.baselines import baseline_option, seed_option
-from saliency.methods.masking import cut, fit_segments, scores, segments_option, superpixels_option
-from saliency.rows import Rows
+from saliency.methods.masking import begun, fit_segments, scores, segments_option, superpixels_option
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,7 @@ def _cost(p: FeatureAblation, spec: InputSpec) -> Cost:
 
 def feature_ablation(subject: Subject, p: FeatureAblation) -> Steps:
     """Score lost with each superpixel, at all of its pixels (Kokhlikyan et al. 2020)."""
-    clean = yield Rows(subject.x, subject.objective, gradient=False)
-    parts = cut(subject, p)
-    objective = subject.objective.fixed(clean.pairs[0])
+    clean, parts, objective = yield from begun(subject, p)
     without = yield from scores(parts, objective, ~torch.eye(parts.count, dtype=torch.bool))
     return Maps(parts.maps(clean.scores - without))
 

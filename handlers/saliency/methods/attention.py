@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from saliency.attention import Attention
-from saliency.image import InputSpec
-from saliency.methods.base import Cost, Maps, Method, Need, Steps, Subject
+from saliency.methods.base import Maps, Method, Need, Steps, Subject, forward_alone
 from saliency.methods.cams import upsampled
 from saliency.methods.gradients import NoParameters
 from saliency.rows import Rows
@@ -26,11 +25,6 @@ class Rollout:
 
     head_fusion: str = option("mean", Choice(FUSIONS), "how heads become one")
     discard_ratio: float = option(0.0, Number(0, 0.99), "share of a layer's attention, the weakest, that is left out")
-
-
-def _forward_alone(p: Rollout, spec: InputSpec) -> Cost:
-    """Return the cost of the clean picture."""
-    return Cost(1)
 
 
 def attention_rollout(subject: Subject, p: Rollout) -> Steps:
@@ -96,7 +90,7 @@ ATTENTION: Mapping[str, Method] = MappingProxyType(
             Rollout,
             "Abnar and Zuidema 2020, arXiv:2005.00928",
             _NEEDS,
-            _forward_alone,
+            forward_alone,
             class_blind=True,
         ),
         "generic_attention": Method(generic_attention, NoParameters, "Chefer et al. 2021, arXiv:2103.15679", _NEEDS),

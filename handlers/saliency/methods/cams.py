@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saliency.image import InputSpec
-from saliency.methods.base import Cost, Maps, Method, Need, Steps, Subject
+from saliency.methods.base import Cost, Maps, Method, Need, Steps, Subject, forward_alone
 from saliency.methods.gradients import NoParameters, guided_backprop
 from saliency.methods.layers import layer_option, names
 from saliency.rows import Answer, Rows
@@ -136,11 +136,6 @@ def upsampled(maps: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(maps, size=like.shape[2:], mode="bilinear", align_corners=False)
 
 
-def _forward(p: Cam, spec: InputSpec) -> Cost:
-    """Return the clean picture forward."""
-    return Cost(1)
-
-
 def _twice(p: Cam, spec: InputSpec) -> Cost:
     """Return the clean picture forward and backward, once to the layer and once to the input."""
     return Cost(2, 2)
@@ -160,7 +155,7 @@ CAMS: Mapping[str, Method] = MappingProxyType(
         "layer_cam": _weighing(layer_cam, "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943"),
         "xgrad_cam": _weighing(xgrad_cam, "Fu et al. 2020, arXiv:2008.02312"),
         "eigen_cam": Method(
-            eigen_cam, Cam, "Muhammad and Yeasin 2020, arXiv:2008.00299", LAYER, _forward, class_blind=True
+            eigen_cam, Cam, "Muhammad and Yeasin 2020, arXiv:2008.00299", LAYER, forward_alone, class_blind=True
         ),
         "guided_grad_cam": Method(
             guided_grad_cam, Cam, "Selvaraju et al. 2017, arXiv:1610.02391", _GUIDED, _twice, local=True

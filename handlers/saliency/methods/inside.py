@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from saliency.image import InputSpec
-from saliency.methods.base import Cost, Maps, Method, Need, Shows, Steps, Subject
+from saliency.methods.base import Maps, Method, Need, Shows, Steps, Subject, forward_alone
 from saliency.methods.layers import LayerNames, channels_option, strongest
 from saliency.rows import Rows
 from saliency.schema import option
@@ -19,11 +18,6 @@ class FeatureMaps:
 
     layer: str | None = option(None, LayerNames(1), "layer that is looked at")
     channels: int = channels_option(16, "channels of the layer that are shown, the strongest first")
-
-
-def _forward(p: FeatureMaps, spec: InputSpec) -> Cost:
-    """Return the clean picture forward."""
-    return Cost(1)
 
 
 def feature_maps(subject: Subject, p: FeatureMaps) -> Steps:
@@ -45,7 +39,7 @@ INSIDE: Mapping[str, Method] = MappingProxyType(
             FeatureMaps,
             "Zeiler and Fergus 2013, arXiv:1311.2901",
             (Need.HOOKS, Need.LAYER),
-            _forward,
+            forward_alone,
             shows=Shows.CHANNELS,
             class_blind=True,
         ),

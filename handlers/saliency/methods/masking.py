@@ -89,6 +89,12 @@ def cut(subject: Subject, p: Cut) -> Parts:
     return Parts(subject.x, absent, labels.to(subject.x.device), int(labels.max()) + 1)
 
 
+def begun(subject: Subject, p: Cut) -> Generator[Rows, Answer, tuple[Answer, Parts, Objective]]:
+    """Return the picture's answer, its parts, and the objective held to its classes."""
+    clean = yield Rows(subject.x, subject.objective, gradient=False)
+    return clean, cut(subject, p), subject.objective.fixed(clean.pairs[0])
+
+
 def scores(parts: Parts, objective: Objective, present: Tensor) -> Generator[Rows, Answer, Tensor]:
     """Yield the input with the parts of each row of `present`, booleans [n, count]; return the scores [T, n]."""
     found = [torch.empty(len(objective.targets), 0, dtype=torch.float64)]

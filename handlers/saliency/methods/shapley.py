@@ -14,7 +14,7 @@ from saliency.methods.base import Cost, Method, Steps, Subject
 from saliency.methods.baselines import baseline_option, seed_option
 from saliency.methods.coalitions import ends, growing, orders
 from saliency.methods.masking import (
-    cut,
+    begun,
     drawn,
     fair_shares,
     fit_segments,
@@ -22,7 +22,6 @@ from saliency.methods.masking import (
     segments_option,
     superpixels_option,
 )
-from saliency.rows import Rows
 from saliency.schema import Integer, option
 
 _MOST_ORDERS = 1000
@@ -46,11 +45,8 @@ def _cost(p: ShapleyValueSampling, spec: InputSpec) -> Cost:
 
 def shapley_value_sampling(subject: Subject, p: ShapleyValueSampling) -> Steps:
     """Mean change in score as each superpixel comes, over random orders of them (Castro et al. 2009)."""
-    clean = yield Rows(subject.x, subject.objective, gradient=False)
-    parts = cut(subject, p)
-    objective = subject.objective.fixed(clean.pairs[0])
+    clean, parts, objective = yield from begun(subject, p)
     nothing, change = yield from ends(parts, objective, clean.scores[:, 0])
-    order = orders(parts.count, p.samples, drawn(p.seed))
     total = torch.zeros(len(change), parts.count, dtype=torch.float64)
     order = orders(parts.count, p.samples, drawn(p.seed))
     for block, present in growing(order):

@@ -14,7 +14,7 @@ from saliency.methods.base import Cost, Maps, Method, Steps, Subject
 from saliency.methods.baselines import baseline_option, seed_option
 from saliency.methods.coalitions import coalitions, ends
 from saliency.methods.masking import (
-    cut,
+    begun,
     drawn,
     fair_shares,
     fit_segments,
@@ -22,7 +22,6 @@ from saliency.methods.masking import (
     segments_option,
     superpixels_option,
 )
-from saliency.rows import Rows
 from saliency.schema import Integer, Number, option
 
 _MOST_SAMPLES = 4000
@@ -51,9 +50,7 @@ def lime(subject: Subject, p: Lime) -> Steps:
 
     The finding `surrogate_r2` is the share of the scores' weighted variance that the linear model explains.
     """
-    clean = yield Rows(subject.x, subject.objective, gradient=False)
-    parts = cut(subject, p)
-    objective = subject.objective.fixed(clean.pairs[0])
+    clean, parts, objective = yield from begun(subject, p)
     present = torch.rand(p.samples, parts.count, generator=drawn(p.seed)) < 0.5
     masked = yield from scores(parts, objective, present)
     there = torch.cat([torch.ones(1, parts.count), present]).double()
@@ -98,9 +95,7 @@ def _kernel_shap_cost(p: KernelShap, spec: InputSpec) -> Cost:
 
 def kernel_shap(subject: Subject, p: KernelShap) -> Steps:
     """Shapley values of the superpixels, as the coefficients of a regression (Lundberg and Lee 2017)."""
-    clean = yield Rows(subject.x, subject.objective, gradient=False)
-    parts = cut(subject, p)
-    objective = subject.objective.fixed(clean.pairs[0])
+    clean, parts, objective = yield from begun(subject, p)
     nothing, change = yield from ends(parts, objective, clean.scores[:, 0])
     present, weights = coalitions(parts.count, p.samples, drawn(p.seed))
     found = yield from scores(parts, objective, present)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -43,6 +44,11 @@ class Judged:
         """Return the classes (target, against) of each of the T targets."""
         assert self.subject.objective.pairs is not None
         return self.subject.objective.pairs
+
+    @cached_property
+    def places(self) -> Tensor:
+        """Return each pixel's place [M, H, W] in its map's order."""
+        return ranks(self.shown)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return each target's probability [n, T] in float64, for logits [n, K]."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from saliency.methods.base import CHUNK
 from saliency.methods.baselines import baseline
-from saliency.quality.base import Judged, Marks, ranks
+from saliency.quality.base import Judged, Marks
 from saliency.rows import Rows
 
 STEPS = CHUNK  # of a curve, in equal shares of the pixels
@@ -37,12 +37,12 @@ def insertion(judged: Judged, fill: str) -> Marks:
 
 def _areas(judged: Judged, before: Tensor, after: Tensor, clean_first: bool) -> Marks:
     """Return the areas [M, T] under the curves from `before` to `after`, STEPS rows a map."""
-    places, pixels = ranks(judged.shown), before.shape[2] * before.shape[3]
+    pixels = before.shape[2] * before.shape[3]
     counts = torch.arange(STEPS + 1, device=before.device) * pixels // STEPS
     rows = counts[1:] if clean_first else counts[:-1]
     clean = judged.probabilities(judged.logits[None])
     areas = []
-    for place in places:
+    for place in judged.places:
         answer = yield Rows(torch.where((place < rows.view(-1, 1, 1))[:, None], after, before))
         found = judged.probabilities(answer.logits)
         curve = torch.cat([clean, found] if clean_first else [found, clean])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from saliency.quality.base import SEED, Judged, Marks, ranks
+from saliency.quality.base import SEED, Judged, Marks
 from saliency.quality.imputation import impute
 from saliency.rows import Rows
 
@@ -21,7 +21,7 @@ def road(judged: Judged) -> Marks:
     pixels = x.shape[2] * x.shape[3]
     counts = torch.tensor([round(share * pixels) for share in SHARES], device=x.device).view(-1, 1, 1)
     figures = []
-    for place in ranks(judged.shown):
+    for place in judged.places:
         removed = torch.cat([place < counts, place >= pixels - counts])
         answer = yield Rows(impute(x, removed, SEED))
         most, least = judged.probabilities(answer.logits).split(len(SHARES))

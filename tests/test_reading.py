@@ -7,7 +7,7 @@ import pytest
 from saliency.errors import RequestError
 from saliency.methods import METHODS
 from saliency.methods.noise import SmoothGrad
-from saliency.options import read_defaults, read_options
+from saliency.reading import read_defaults, read_options
 from saliency.schema import kinds
 
 

@@ -9,11 +9,13 @@ from safetensors.torch import save_file
 from torchvision import models
 
 from saliency.errors import ModelError
-from saliency.image import InputSpec
+from saliency.image import InputSpec, decode
 from scripts.archive import main
 from scripts.archiving.arguments import UsageError
+from scripts.archiving.check import generated_picture
 from scripts.archiving.files import renamed
-from scripts.archiving.sources import find_source, settle_norms, wakened
+from scripts.archiving.random_weights import patterns, settle_norms, wakened
+from scripts.archiving.sources import find_source
 from tests.archives import wanted
 
 CPU = torch.device("cpu")
@@ -143,7 +145,7 @@ def test_a_head_that_starts_at_zero_is_wakened_and_nothing_else_is() -> None:
     assert after["heads.head.weight"].std() > 0.01
 
 
-def test_batch_norms_of_a_random_network_have_seen_noise_and_its_weights_are_as_they_were() -> None:
+def test_batch_norms_of_a_random_network_have_seen_patterns_and_its_weights_are_as_they_were() -> None:
     words = ("--arch", "resnet18", "--weights", "none", "--input-size", "64")
     network, again = (find_source(wanted(*words)).network for _ in range(2))
     torch.manual_seed(0)
@@ -152,12 +154,21 @@ def test_batch_norms_of_a_random_network_have_seen_noise_and_its_weights_are_as_
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in network.state_dict().items())
     outputs: list[torch.Tensor] = []
     network.get_submodule("bn1").register_forward_hook(lambda m, args, output: outputs.append(output.clone()))
-    network.eval()(torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    network.eval()(patterns(InputSpec((64, 64), (64,))))
     torch.testing.assert_close(outputs[0].std((0, 2, 3)), torch.ones(64), rtol=0.01, atol=0)
     assert {m.momentum for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {0.1}
 
 
-def test_norms_of_a_network_that_does_not_run_are_left(tmp_path: Path) -> None:
+def test_a_deep_random_network_neither_dies_away_nor_blows_up_in_a_picture() -> None:
+    source = find_source(wanted("--arch", "efficientnet_v2_s", "--weights", "none", "--input-size", "64"))
+    picture = decode(generated_picture(source.input), source.input, 10**6).tensor[None].requires_grad_()
+    logits = source.network.eval()(picture)
+    (gradient,) = torch.autograd.grad(logits[0, logits[0].argmax()], picture)
+    assert 1e-3 < float(logits.std()) < 1e2
+    assert 1e-3 < float(gradient.norm()) < 1e2
+
+
+def test_norms_of_a_network_that_does_not_run_are_left() -> None:
     network = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Linear(7, 2))
     settle_norms(network, InputSpec((32, 32), (32,)))
     assert network.state_dict()["0.running_var"].tolist() == [1, 1, 1]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from saliency.layers import find_layers, to_grid
-from scripts.archiving.sources import wakened
+from scripts.archiving.random_weights import wakened
 from tests.networks import Flat, Modules, Tokens, inputs, made
 
 

@@ -19,6 +19,7 @@ from saliency.weights import State, fill
 from scripts.archiving.arguments import UsageError, Wanted
 from scripts.archiving.files import download, read_weights
 from scripts.archiving.preprocessing import changed_input, timm_input, torchvision_input
+from scripts.archiving.random_weights import settle_norms, wakened
 
 IMAGENET = 1000
 _TRANSFORMING = ("googlenet", "inception_v3")  # published weights of these take ImageNet's normalisation and undo it
@@ -205,37 +206,6 @@ def _other_classes(network: nn.Module, state: Mapping[str, Tensor], usual: int) 
     pairs = [(own[key].shape, state[key].shape) for key in own if key in state and own[key].shape != state[key].shape]
     found = {theirs[0] for ours, theirs in pairs if ours and theirs and ours[0] == usual and ours[1:] == theirs[1:]}
     return found.pop() if len(found) == 1 else None
-
-
-def wakened(network: nn.Module) -> nn.Module:
-    """Return a random network whose heads that start at zero have seeded weights, so that gradients pass them."""
-    for module in network.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d) and not module.weight.any():
-            nn.init.trunc_normal_(module.weight, std=0.02)
-    return network
-
-
-def settle_norms(network: nn.Module, spec: InputSpec) -> None:
-    """Set the statistics of a random network's batch norms to those of seeded noise, as if it had seen pictures.
-
-    Norms that have seen nothing pass on what vanishes from layer to layer, and attention comes out even everywhere. A
-    network that does not run is left as it is: its dry run says why.
-    """
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    momenta = [norm.momentum for norm in norms]
-    network.eval()
-    for norm in norms:
-        norm.train().reset_running_stats()
-        norm.momentum = None  # the mean of what is seen, and no part of 0 and 1
-    noise = torch.randn(4, spec.channels, *spec.size, generator=torch.Generator().manual_seed(0))
-    try:
-        with torch.no_grad():
-            network(noise)
-    except Exception:
-        for norm in norms:
-            norm.reset_running_stats()
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.eval().momentum = momentum
 
 
 def _near_timm(arch: str) -> list[str]:

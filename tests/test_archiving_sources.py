@@ -12,8 +12,8 @@ from saliency.errors import ModelError
 from saliency.image import InputSpec, decode
 from scripts.archive import main
 from scripts.archiving.arguments import UsageError
-from scripts.archiving.check import generated_picture
 from scripts.archiving.files import renamed
+from scripts.archiving.pictures import generated_picture
 from scripts.archiving.random_weights import patterns, settle_norms, wakened
 from scripts.archiving.sources import find_source
 from tests.archives import wanted

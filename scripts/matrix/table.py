@@ -21,9 +21,10 @@ and in a random network that may be nothing.
 
 What was cut, and nothing else: integrated gradients take 4 steps; the self-check takes slopes along 2 directions in
 place of 5 (`--directions 2`), and the test of the weights is left out (`--sanity off`); archives are stored, not
-deflated (`--archive-format zip-store`); the batch size that the handler warms up for is 1; networks of torchvision past 7 billion multiplications, and those whose best weights take 380
-pixels or more, are archived with `--input-size 128` (126 for `vit_h_14`), where they have all their layers and weights
-and fewer cells. Seconds are those of processors, of archive, self-check, loading and explanations together."""
+deflated (`--archive-format zip-store`); the batch size that the handler warms up for is 1; networks of torchvision past
+7 billion multiplications, and those whose best weights take 380 pixels or more, are archived with `--input-size 128`
+(126 for `vit_h_14`), where they have all their layers and weights and fewer cells. Seconds are those of processors, of
+archive, self-check, loading and explanations together."""
 
 
 def markdown(results: Sequence[Result], networks: Sequence[str]) -> str:

@@ -30,11 +30,13 @@ class Driven(Generic[T]):
 
 def driven(model: Classifier, steps: Generator[Rows, Answer, T]) -> Driven[T]:
     """Return what a generator makes of a network's answers."""
-    asked = [next(steps)]
+    asked: list[Rows] = []
+    answer: Answer | None = None
     while True:
-        (answer,) = Pool(model, asked[-1:], 64).answers()
-        assert isinstance(answer, Answer)
         try:
-            asked.append(steps.send(answer))
+            asked.append(next(steps) if answer is None else steps.send(answer))
         except StopIteration as end:
             return Driven(end.value, tuple(asked))
+        (found,) = Pool(model, asked[-1:], 64).answers()
+        assert isinstance(found, Answer)
+        answer = found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -186,15 +185,11 @@ def test_a_map_of_zeros_is_answered(explainer: Explainer) -> None:
     assert quality["max_sensitivity"]["value"] == 0
 
 
-def test_maps_that_do_not_lie_on_the_picture_are_refused(explainer: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    def coarse(subject: Any, p: object) -> Any:
-        maps = yield from METHODS["gradient"].function(subject, p)
-        return replace(maps, values=maps.values[..., :4, :4])
-
-    table = {**METHODS, "gradient": replace(METHODS["gradient"], function=coarse)}
-    monkeypatch.setattr("saliency.jobs.METHODS", table)
+@pytest.mark.parametrize("method", ["feature_maps", "activation_maximization"])
+def test_what_is_no_map_of_the_picture_is_not_scored(explainer: Explainer, method: str) -> None:
+    image = picture(0) if method == "feature_maps" else None
     with pytest.raises(RequestError) as refused:
-        explainer.explain(picture(0), quality=True)
+        explainer.explain(image, method=method, quality=True)
     assert (refused.value.status, refused.value.option) == (400, "quality")
 
 

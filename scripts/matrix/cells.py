@@ -16,7 +16,7 @@ METHODS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "gradient": {},
         "guided_backprop": {},
-        "grad_cam": {"target": "top5"},  # it keeps what speaks for a class, and in a random network that may be nothing
+        "grad_cam": {"target": "top3"},  # it keeps what speaks for a class, and in a random network that may be nothing
         "integrated_gradients": {"steps": "4"},
     }
 )

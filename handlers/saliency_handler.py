@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 import torch
 
 from saliency.crew import share_of_cores
+from saliency.deadline import Deadline
 from saliency.describe import describe
-from saliency.errors import RequestError, refused
+from saliency.errors import RequestError
 from saliency.explainer import Explainer, Run
-from saliency.explanation import Explanation
-from saliency.jobs import Outcome
 from saliency.memory import keep_freed_memory
 from saliency.message import Message
 from saliency.model import load_classifier
 from saliency.precision import use_whole_float32
+from saliency.protocols import Call, answer, read_call
+from saliency.protocols.base import Found
 from saliency.request import Query
-from saliency.response import Response, classes_body, encode, error_response, json_response
+from saliency.response import Response, json_response
 
 if TYPE_CHECKING:
     from ts.context import Context
@@ -52,11 +53,9 @@ class SaliencyHandler:
 
     def handle(self, data: Sequence[Mapping[str, object]], context: Context) -> list[bytes]:
         """Return one body a request; statuses and content types are set on `context`."""
-        headers = [context.get_all_request_header(i) for i in range(len(data))]
-        asked = [i for i in range(len(data)) if not _describes(headers[i])]
-        queries = self.preprocess([data[i] for i in asked], [headers[i] for i in asked])
-        answers = dict(zip(asked, self.postprocess(self.inference(queries)), strict=True))
-        responses = [answers.get(i) or json_response(self.describe_handle()) for i in range(len(data))]
+        deadline = Deadline.after(self.explainer.classifier.limits.max_batch_seconds)
+        calls = [self._call(fields, context.get_all_request_header(i)) for i, fields in enumerate(data)]
+        responses = self.postprocess(self.inference(self.preprocess(calls), deadline), calls)
         for index, response in enumerate(responses):
             context.set_response_status(response.status, "", index)
             context.set_response_content_type(index, response.content_type)
@@ -64,36 +63,33 @@ class SaliencyHandler:
                 context.set_response_header(index, name, value)
         return [response.body for response in responses]
 
-    def preprocess(
-        self, data: Sequence[Mapping[str, object]], headers: Sequence[Mapping[str, object]]
-    ) -> list[Query | RequestError]:
-        """Return each request's query with its decoded picture, or its refusal."""
-        messages = [_message(fields, header) for fields, header in zip(data, headers, strict=True)]
-        return self.explainer.crew.each(self.explainer.read, messages)
+    def preprocess(self, calls: Sequence[Call]) -> list[Query | RequestError]:
+        """Return the query of each of the requests' pictures, decoded, or its refusal."""
+        return self.explainer.crew.each(self.explainer.read, [message for call in calls for message in call.messages])
 
-    def inference(self, queries: Sequence[Query | RequestError]) -> Run:
+    def inference(self, queries: Sequence[Query | RequestError], deadline: Deadline) -> Run:
         """Run all pictures forward together, gradients enabled on the input where a request wants saliency."""
-        return self.explainer.begin(queries).forward()
+        return self.explainer.begin(queries, deadline).forward()
 
-    def postprocess(self, run: Run) -> list[Response]:
+    def postprocess(self, run: Run, calls: Sequence[Call]) -> list[Response]:
         """Run backprop for the predicted or requested classes, and encode predictions and saliency."""
-        return self.explainer.crew.each(self._encoded, run.finish())
+        outcomes = iter(run.finish())
+        answered = [(call, [next(outcomes) for _ in call.messages]) for call in calls]
+        return self.explainer.crew.each(self._encoded, answered)
 
     def describe_handle(self) -> dict[str, object]:
         """Return what this model can explain."""
         return describe(self.explainer.classifier)
 
-    def _encoded(self, outcome: Outcome | RequestError) -> Response:
-        """Return an outcome as bytes."""
-        try:
-            if isinstance(outcome, RequestError):
-                return error_response(outcome)
-            if isinstance(outcome, Explanation):
-                return encode(outcome, self.explainer.classifier.limits.max_response_bytes)
-            display = self.explainer.classifier.labels.display
-            return json_response(classes_body([(display(p.index), p.probability) for p in outcome]))
-        except Exception as error:
-            return error_response(refused(error, "the encoding"))
+    def _call(self, fields: Mapping[str, object], headers: Mapping[str, object]) -> Call:
+        """Return what a request asks for."""
+        if _describes(headers):
+            return Call((), lambda found, classifier: json_response(self.describe_handle()))
+        return read_call(_message(fields, headers), self.explainer.classifier)
+
+    def _encoded(self, answered: tuple[Call, Sequence[Found]]) -> Response:
+        """Return a request's answer as bytes."""
+        return answer(*answered, self.explainer.classifier)
 
 
 def _message(fields: Mapping[str, object], headers: Mapping[str, object]) -> Message:

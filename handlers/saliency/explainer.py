@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from saliency.crew import Crew
+from saliency.deadline import NEVER, Deadline
 from saliency.errors import ModelError, RequestError, refused
 from saliency.explanation import Explanation
 from saliency.inputs import network_inputs
@@ -34,7 +35,7 @@ Data = str | Path | bytes  # where a picture lies, or the picture's bytes
 class Run:
     """A batch of queries under way; a query that was refused keeps its place."""
 
-    def __init__(self, explainer: Explainer, queries: Sequence[Query | RequestError]) -> None:
+    def __init__(self, explainer: Explainer, queries: Sequence[Query | RequestError], deadline: Deadline) -> None:
         self._outcomes: list[Outcome | RequestError | None] = [
             q if isinstance(q, RequestError) else None for q in queries
         ]
@@ -43,7 +44,7 @@ class Run:
             jobs = _jobs({i: q for i, q in enumerate(queries) if isinstance(q, Query)}, explainer.classifier)
         except Exception as error:
             self._outcomes = [outcome or refused(error, "the transfer") for outcome in self._outcomes]
-        self._waves = Waves(explainer.classifier, explainer.capacity, jobs)
+        self._waves = Waves(explainer.classifier, explainer.capacity, jobs, deadline)
 
     def forward(self) -> Run:
         """Run the clean pictures forward."""
@@ -117,16 +118,18 @@ class Explainer:
                 if isinstance(outcome, RequestError):
                     logger.warning("a picture of noise could not be explained: %s", outcome.message)
 
-    def read(self, message: Message) -> Query | RequestError:
-        """Return a message's query with its picture decoded, or its refusal."""
+    def read(self, message: Message | RequestError) -> Query | RequestError:
+        """Return a message's query with its picture decoded, or its refusal, which may have come before it."""
+        if isinstance(message, RequestError):
+            return message
         try:
             return read_query(message, self.classifier)
         except Exception as error:
             return refused(error, "the reading")
 
-    def begin(self, queries: Sequence[Query | RequestError]) -> Run:
-        """Return the run of a batch, not yet forward."""
-        return Run(self, queries)
+    def begin(self, queries: Sequence[Query | RequestError], deadline: Deadline = NEVER) -> Run:
+        """Return the run of a batch, not yet forward; what it has not begun by the deadline is refused."""
+        return Run(self, queries, deadline)
 
 
 def _default_layers(classifier: Classifier) -> tuple[str, ...]:

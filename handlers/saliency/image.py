@@ -79,24 +79,23 @@ class Picture:
 
     `original` is upright (EXIF orientation applied), in L, RGB or RGBA as the network has 1, 3 or 4 channels;
     `pixels` is the crop that the network sees, uint8 [H, W, channels]; `crop` is left, top, right, bottom in
-    pixels of `original`, beyond its edges where the input is padded.
+    pixels of `original`, beyond its edges where the input is padded. `given` is an input that was sent as it is.
     """
 
     original: Image.Image
     pixels: NDArray[np.uint8]
     crop: Box
     spec: InputSpec
+    given: Tensor | None = None
 
     @cached_property
     def tensor(self) -> Tensor:
         """Return the network's input on the CPU: float32 [channels, H, W], normalised."""
-        return normalise(torch.from_numpy(self.pixels)[None], self.spec)[0]
+        return normalise(torch.from_numpy(self.pixels)[None], self.spec)[0] if self.given is None else self.given
 
     def shown(self, values: NDArray[np.float32]) -> Image.Image:
         """Return another input of the network [C, H, W] as the picture that it is."""
-        mean, std = (np.array(v, np.float32)[:, None, None] for v in (self.spec.mean, self.spec.std))
-        levels = np.rint(np.clip(255 * (values * std + mean), 0, 255)).astype(np.uint8)
-        return Image.fromarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0))
+        return as_picture(values, self.spec)
 
 
 def decode(data: bytes, spec: InputSpec, max_pixels: int) -> Picture:
@@ -122,6 +121,21 @@ def grey(spec: InputSpec) -> Picture:
     pixels = np.full((height, width, spec.channels), 128, np.uint8)
     image = Image.fromarray(pixels[..., 0] if spec.channels == 1 else pixels)
     return Picture(image, pixels, (0.0, 0.0, float(width), float(height)), spec)
+
+
+def preprocessed(values: NDArray[np.float32], spec: InputSpec) -> Picture:
+    """Return the picture of a network's input [C, H, W] that is taken as it is."""
+    shown = as_picture(values, spec)
+    box = (0.0, 0.0, float(shown.width), float(shown.height))
+    pixels = np.asarray(shown).reshape(*spec.size, spec.channels)
+    return Picture(shown, pixels, box, spec, torch.from_numpy(values))
+
+
+def as_picture(values: NDArray[np.float32], spec: InputSpec) -> Image.Image:
+    """Return a network's input [C, H, W] as the picture that it is, levels beyond 0 to 255 cut off."""
+    mean, std = (np.array(v, np.float32)[:, None, None] for v in (spec.mean, spec.std))
+    levels = np.rint(np.clip(255 * (values * std + mean), 0, 255)).astype(np.uint8)
+    return Image.fromarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0))
 
 
 def prepare(image: Image.Image, spec: InputSpec) -> Picture:

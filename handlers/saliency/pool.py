@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from saliency.deadline import NEVER, Deadline, too_late
 from saliency.engine import Pass
 from saliency.errors import RequestError, refused
 from saliency.model import Classifier
@@ -19,10 +20,13 @@ Owned = tuple[int, Rows]
 class Pool:
     """One wave of rows, an entry of `asked` each; `forward` then `answers`, in the order asked."""
 
-    def __init__(self, classifier: Classifier, asked: Sequence[Rows], capacity: int) -> None:
+    def __init__(
+        self, classifier: Classifier, asked: Sequence[Rows], capacity: int, deadline: Deadline = NEVER
+    ) -> None:
         self._classifier = classifier
         self._asked = asked
         self._capacity = capacity
+        self._deadline = deadline
         self._batches = list(_pack(asked, capacity, plain_apart=classifier.compiled is not None))
         self._passes: list[Pass | None] = [None] * len(self._batches)
 
@@ -36,7 +40,7 @@ class Pool:
         rows = 0
         for index, batch in enumerate(self._batches):
             rows += sum(len(piece.inputs) for _, piece in batch)
-            if index and rows > self._capacity:
+            if self._deadline.passed or (index and rows > self._capacity):
                 break
             try:
                 self._passes[index] = self._new_pass(batch).forward()
@@ -56,7 +60,10 @@ class Pool:
         return Pass(self._classifier, [piece for _, piece in batch])
 
     def _run(self, batch: list[Owned], ready: Pass | None = None) -> Iterator[tuple[Owned, Answer | RequestError]]:
-        """Yield the answers of a batch, halving it as long as it fails."""
+        """Yield the answers of a batch, halving it as long as it fails; past the deadline, nothing is begun."""
+        if self._deadline.passed:
+            yield from ((owned, too_late()) for owned in batch)
+            return
         try:
             answers = (ready or self._new_pass(batch).forward()).backward()
         except Exception as error:

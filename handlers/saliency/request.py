@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from saliency.answers import check_answer
 from saliency.errors import RequestError, bad_option
-from saliency.image import Picture, decode, grey
+from saliency.image import Picture, decode, grey, prepare, preprocessed
 from saliency.message import Message, gathered, picture_bytes
 from saliency.methods import METHODS
 from saliency.methods.base import Cost, Need, Shows
@@ -61,7 +65,16 @@ def read_query(message: Message, classifier: Classifier) -> Query:
 
 
 def _picture(data: object, classifier: Classifier) -> Picture:
+    if isinstance(data, np.ndarray):
+        return _from_array(data, classifier)
     return decode(picture_bytes(data), classifier.input, classifier.limits.max_pixels)
+
+
+def _from_array(values: NDArray[np.generic], classifier: Classifier) -> Picture:
+    """Return the picture of pixels uint8 [H, W, C], or of an input float32 [C, H, W] that is taken as it is."""
+    if values.dtype == np.float32:
+        return preprocessed(values.astype(np.float32, copy=False), classifier.input)
+    return prepare(Image.fromarray(values[..., 0] if values.shape[2] == 1 else values), classifier.input)
 
 
 def _no_picture(data: object, options: Options, parameters: object, classifier: Classifier) -> Picture:

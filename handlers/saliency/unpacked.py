@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 # the keys of section `handler` that describe the network; every other one is an option's default
 DESCRIBING = frozenset({"arch", "arguments", "logits", "input", "limits", "precision"})
 
+RESPONSE_TIMEOUT = 120  # seconds that TorchServe waits for a batch by default before it ends the worker
 CPU_ROWS = 16  # a CPU takes a row of 64 two to three times as long: activations outgrow its caches and the allocator
 
 
@@ -32,14 +33,18 @@ CPU_ROWS = 16  # a CPU takes a row of 64 two to three times as long: activations
 class Limits:
     """What may be spent: pixels a picture, bytes an answer; targets, passes, seconds a request; rows, bytes a batch.
 
-    A request that would pass `max_forwards` pictures through the network, or take `max_seconds`, is not begun.
+    A request that would pass `max_forwards` pictures through the network, or take `max_seconds`, is not begun. Nothing
+    of a batch is begun after `max_batch_seconds`; by default, three quarters of the archive's responseTimeout. A
+    request by KServe's protocols holds `max_instances` pictures at most.
     """
 
     max_pixels: int = 50_000_000
     max_response_bytes: int = 6_553_500
     max_targets: int = 20
     max_forwards: int = 5_000
-    max_seconds: int = 60  # TorchServe ends a worker that has not answered a batch in 120
+    max_seconds: int = 60
+    max_batch_seconds: int = 90
+    max_instances: int = 32
     max_batch_rows: int = 64
     memory_bytes: int = 2 << 30
 
@@ -71,7 +76,11 @@ class Unpacked:
     def limits(self) -> Limits:
         given = self.handler.get("limits") or {}
         _known_keys("limits", given, Limits)
-        return Limits(**{key: int(value) for key, value in given.items()})
+        limits = Limits(**{key: int(value) for key, value in given.items()})
+        if "max_batch_seconds" not in given:
+            timeout = float(self.config.get("responseTimeout") or RESPONSE_TIMEOUT)
+            limits = replace(limits, max_batch_seconds=max(1, int(0.75 * timeout)))
+        return replace(limits, max_seconds=min(limits.max_seconds, limits.max_batch_seconds))
 
     @property
     def defaults(self) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from typing import Generic, TypeVar, cast
 
+from saliency.deadline import NEVER, Deadline
 from saliency.errors import RequestError
 from saliency.model import Classifier
 from saliency.pool import Pool
@@ -17,9 +18,16 @@ Progress = Callable[[int], None]
 class Waves(Generic[T]):
     """Some generators under way; whatever befalls one is its own."""
 
-    def __init__(self, classifier: Classifier, capacity: int, steps: Mapping[int, Generator[Rows, Answer, T]]) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        capacity: int,
+        steps: Mapping[int, Generator[Rows, Answer, T]],
+        deadline: Deadline = NEVER,
+    ) -> None:
         self._classifier = classifier
         self._capacity = capacity
+        self._deadline = deadline
         self._steps = steps
         self._ended: dict[int, T | Exception] = {}
         self._pool: Pool | None = None
@@ -29,7 +37,7 @@ class Waves(Generic[T]):
         """Make ready what the generators that have not ended ask for next."""
         rows = {owner: each for owner, each in asked.items() if each is not None}
         self._owners = list(rows)
-        self._pool = Pool(self._classifier, list(rows.values()), self._capacity) if rows else None
+        self._pool = Pool(self._classifier, list(rows.values()), self._capacity, self._deadline) if rows else None
 
     def forward(self) -> None:
         """Run what is asked for first forward."""

@@ -40,10 +40,13 @@ ARCHIVES: Mapping[str, Sequence[str]] = {
 }
 # Networks of tests/models, by the name of their file, with seeded weights. None is named "tokens": of a model of that
 # name, TorchServe refuses the management's routes where it authorizes by tokens.
-OWN = ("awkward", "gelu", "flat", "transformer")
+OWN = ("awkward", "gelu", "flat", "transformer", "hasty")
 
-# passes enough for a request of too many seconds
-LIMITED: Mapping[str, Sequence[str]] = {"flat": ("--limits", '{"max_forwards": 1000000, "max_seconds": 5}')}
+# passes enough for a request of too many seconds, and a worker that is soon given up
+LIMITED: Mapping[str, Sequence[str]] = {
+    "flat": ("--limits", '{"max_forwards": 1000000, "max_seconds": 5}'),
+    "hasty": ("--response-timeout", "8"),
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

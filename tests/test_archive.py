@@ -30,7 +30,8 @@ def test_an_archive_is_complete_checked_and_explains(tmp_path: Path, capsys: pyt
     labels.write_text("ant\nbee\ncat\ndog\n")
     words = [*own_words(tmp_path), "--labels", str(labels), "--version", "2.1", "--mean", "0.5,0.5,0.5"]
     words += ["--std", "0.25,0.25,0.25", "--method", "grad_cam", "--alpha", "0.4", "--top-k", "3", "--target", "bee"]
-    assert main([*words, "--batch-size", "4", "--max-batch-delay", "9", "--workers", "2"]) == 0
+    words += ["--batch-size", "4", "--max-batch-delay", "9", "--workers", "2", "--response-timeout", "70"]
+    assert main(words) == 0
     mar = tmp_path / "store" / "small.mar"
     with zipfile.ZipFile(mar) as archive:
         names = archive.namelist()
@@ -42,7 +43,7 @@ def test_an_archive_is_complete_checked_and_explains(tmp_path: Path, capsys: pyt
     assert {"saliency_handler.py", "saliency/engine.py", "net.py", "small.pt", "index_to_name.json"} <= set(names)
     assert not [name for name in names if "__pycache__" in name or name.startswith("timm")]
     assert (manifest["modelVersion"], manifest["handler"]) == ("2.1", "saliency_handler.py")
-    assert [config[key] for key in ("batchSize", "maxBatchDelay", "minWorkers", "maxWorkers")] == [4, 9, 2, 2]
+    assert [config[key] for key in ("batchSize", "maxBatchDelay", "minWorkers", "responseTimeout")] == [4, 9, 2, 70]
     assert {key: config["handler"][key] for key in ("method", "alpha", "top_k", "target")} == {
         "method": "grad_cam",
         "alpha": 0.4,

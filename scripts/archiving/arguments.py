@@ -59,6 +59,7 @@ class Wanted:
     workers: int
     batch_size: int
     max_batch_delay: int
+    response_timeout: int
     compile: str | None
     precision: str
     limits: Mapping[str, object]
@@ -116,6 +117,7 @@ def read_arguments(words: Sequence[str] | None = None) -> Wanted:
         workers=said.workers,
         batch_size=said.batch_size,
         max_batch_delay=said.max_batch_delay,
+        response_timeout=said.response_timeout,
         compile=said.compile,
         precision=said.precision,
         limits=said.limits,

@@ -79,6 +79,13 @@ def _add_archive(group: argparse._ArgumentGroup) -> None:
         help="ms to wait for a full batch: 1 (TorchServe takes 0 for 100)",
     )
     group.add_argument(
+        "--response-timeout",
+        type=_positive,
+        default=120,
+        help="seconds that TorchServe waits for a batch before it ends the worker; what is unfinished after three "
+        "quarters of them is refused: 120",
+    )
+    group.add_argument(
         "--compile",
         nargs="?",
         const="default",

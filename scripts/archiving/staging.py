@@ -70,7 +70,7 @@ def configuration(source: Source, wanted: Wanted) -> dict[str, object]:
         "maxWorkers": wanted.workers,
         "batchSize": wanted.batch_size,
         "maxBatchDelay": wanted.max_batch_delay,
-        "responseTimeout": 120,
+        "responseTimeout": wanted.response_timeout,
         **(_compiling(wanted.compile) if wanted.compile else {}),
         "handler": {key: value for key, value in described.items() if value is not None} | dict(wanted.defaults),
     }

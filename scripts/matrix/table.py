@@ -16,8 +16,8 @@ drawn leaf of 448 by 336 pixels. A cell is **good** where the map is finite and 
 answer is 422 and its reason is true, **bad** for anything else. `python scripts/zoo.py --out docs/zoo.md` makes this
 page; `--sample` tries ten of them.
 
-Grad-CAM is asked for the three best classes and is good where one map is not constant: it keeps what speaks for a class,
-and in a random network that may be nothing.
+Grad-CAM is asked for the three best classes and is good where one map is not constant: it keeps what speaks for a
+class, and in a random network that may be nothing.
 
 What was cut, and nothing else: integrated gradients take 4 steps; the self-check takes slopes along 2 directions in
 place of 5 (`--directions 2`), and the test of the weights is left out (`--sanity off`); archives are stored, not

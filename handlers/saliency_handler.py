@@ -22,6 +22,7 @@ from saliency.model import load_classifier
 from saliency.precision import use_whole_float32
 from saliency.protocols import Call, answer, read_call
 from saliency.protocols.base import Found
+from saliency.protocols.binary import LENGTH
 from saliency.request import Query
 from saliency.response import Response, json_response
 
@@ -100,6 +101,7 @@ def _message(fields: Mapping[str, object], headers: Mapping[str, object]) -> Mes
         accept=_header(headers, "accept"),
         path_options=str(headers.get("url_path", "")),
         explain=headers.get("explain") == "True",
+        json_length="" if "url_path" in headers else _header(headers, LENGTH.lower()),  # KServe's routes have no path
     )
 
 

@@ -220,7 +220,11 @@ WRONG_TENSORS: Mapping[str, tuple[Row, int]] = {
     "beyond float32": (v2(EXPLAIN, "FP32", [1, 3, SIZE, SIZE], [1e39] * 768), 400),
     "no picture": (v2(EXPLAIN, "BYTES", [2], [text(1), base64.b64encode(b"x").decode()]), 415),
     "an unknown label": (v2(EXPLAIN, "BYTES", [1], [text(1)], parameters={"target": "dgo"}), 422),
-    "binary data": (v2(EXPLAIN, "BYTES", [1], [text(1)], parameters={"binary_data_output": True}), 400),
+    "binary data": (v2(EXPLAIN, "BYTES", [1], [text(1)], parameters={"binary_data_output": "yes"}), 400),
+    "an output in no known form": (
+        v2(EXPLAIN, "BYTES", [1], [text(1)], outputs=[{"name": "labels", "parameters": {"x": 1}}]),
+        400,
+    ),
     "data among the parameters": (v2(EXPLAIN, "BYTES", [1], [text(1)], parameters={"data": text(2)}), 400),
     "parameters without names": (v2(EXPLAIN, "BYTES", [1], [text(1)], parameters=[1]), 400),
     "an unknown option": (v2(EXPLAIN, "BYTES", [1], [text(1)], parameters={"x": 1}), 400),

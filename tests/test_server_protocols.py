@@ -14,6 +14,7 @@ import pytest
 from kserve import InferInput, InferRequest, InferResponse
 from PIL import Image
 
+from saliency.protocols.binary import LENGTH
 from scripts.server import TorchServe
 from scripts.wire import Reply
 from tests.grpc_client import Client
@@ -43,16 +44,22 @@ def post(server: TorchServe, path: str, body: object, **headers: str) -> Reply:
 def infer(server: TorchServe, request: InferRequest, verb: str) -> InferResponse:
     """Return what a request of the kserve client is answered, read by that client."""
     body, length = request.to_rest()
-    assert length is None
-    reply = post(server, f"/v2/models/{MODEL}/{verb}", body)
-    assert reply.status == 200, reply.body
-    return InferResponse.from_rest(reply.json())
+    path = f"/v2/models/{MODEL}/{verb}"
+    if length is None:
+        reply = post(server, path, body)
+        assert reply.status == 200, reply.body
+        return InferResponse.from_rest(reply.json())
+    said = {"Content-Type": "application/octet-stream", LENGTH: str(length)}
+    reply = server.request("POST", path, body, said)
+    assert (reply.status, reply.content_type) == (200, "application/octet-stream"), reply.body
+    return InferResponse.from_bytes(reply.body, int(reply.headers[LENGTH]))
 
 
-def request(datatype: str, values: np.ndarray, **parameters: Any) -> InferRequest:
+def request(datatype: str, values: np.ndarray, binary: bool = False, **parameters: Any) -> InferRequest:
     tensor = InferInput("pictures", list(values.shape), datatype)
-    tensor.set_data_from_numpy(values, binary_data=False)
-    return InferRequest(MODEL, [tensor], request_id="7f", parameters=parameters)
+    tensor.set_data_from_numpy(values, binary_data=binary)
+    asked = parameters | ({"binary_data_output": True} if binary else {})
+    return InferRequest(MODEL, [tensor], request_id="7f", parameters=asked)
 
 
 def plain(server: TorchServe, fields: Mapping[str, object], verb: str = "explanations") -> Any:
@@ -72,14 +79,18 @@ def test_instances_are_explained_and_predicted(server: TorchServe) -> None:
     assert refused.status == 400
 
 
+@pytest.mark.parametrize("binary", [False, True])
 @pytest.mark.parametrize("datatype", ["BYTES", "UINT8", "FP32"])
-def test_the_kserve_clients_tensors_are_explained_in_their_shapes(server: TorchServe, datatype: str) -> None:
+def test_the_kserve_clients_tensors_are_explained_in_their_shapes(
+    server: TorchServe, datatype: str, binary: bool
+) -> None:
+    files = [photo(1), photo(2)]
     values = {
-        "BYTES": np.array([text(1).encode(), text(2).encode()], dtype=object),
+        "BYTES": np.array(files if binary else [base64.b64encode(file) for file in files], dtype=object),
         "UINT8": np.stack([np.array(Image.open(io.BytesIO(photo(i)))) for i in (1, 2)])[:, ::4, ::4].copy(),
         "FP32": np.random.default_rng(0).normal(size=(2, 3, SIDE, SIDE)).astype(np.float32),
     }[datatype]
-    response = infer(server, request(datatype, values, target="top2", reduce="sum"), "explain")
+    response = infer(server, request(datatype, values, binary, target="top2", reduce="sum"), "explain")
     assert (response.id, response.model_name) == ("7f", MODEL)
     found = {output.name: output.as_numpy() for output in response.outputs}
     assert found["saliency"].shape == (2, 2, SIDE, SIDE)

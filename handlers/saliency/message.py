@@ -16,13 +16,17 @@ DATA = ("data", "body")
 
 @dataclass(frozen=True)
 class Message:
-    """One request as TorchServe hands it over: its fields, and what its route and headers say."""
+    """One request as TorchServe hands it over: its fields, and what its route and headers say.
+
+    `json_length` is what KServe's header says of a body that has binary data behind its JSON.
+    """
 
     fields: Mapping[str, object]
     content_type: str = ""
     accept: str = ""
     path_options: str = ""
     explain: bool = False
+    json_length: str = ""
 
 
 def gathered(message: Message) -> tuple[object, dict[str, object]]:
@@ -32,7 +36,7 @@ def gathered(message: Message) -> tuple[object, dict[str, object]]:
     if "body" in fields and len(fields) == 1 and not isinstance(body, bytes | bytearray | str):
         fields = _json_fields(body)
     elif len(fields) == 1 and "json" in message.content_type.lower():
-        fields = _json_fields(_parsed(body))
+        fields = _json_fields(parsed(body))
     options = _path_options(message.path_options)
     named = [name for name in DATA if name in fields]
     for name, value in fields.items():
@@ -53,7 +57,7 @@ def _json_fields(value: object) -> dict[str, object]:
     return {str(name): field for name, field in value.items()}
 
 
-def _parsed(body: object) -> object:
+def parsed(body: object) -> object:
     """Return a body that calls itself JSON and was not parsed on the way here; it is malformed, or says why not."""
     try:
         text = bytes(body) if isinstance(body, bytes | bytearray) else str(body)

@@ -10,6 +10,7 @@ from saliency.message import Message
 from saliency.model import Classifier
 from saliency.protocols import kserve_v1, kserve_v2, plain
 from saliency.protocols.base import Call, Found
+from saliency.protocols.binary import unpacked
 from saliency.response import Response, error_response
 
 __all__ = ["Call", "answer", "read_call"]
@@ -24,6 +25,8 @@ def read_call(message: Message, classifier: Classifier) -> Call:
     """Return what a request is made of; what is wrong with the whole of it is its only message."""
     body = message.fields.get("body")
     try:
+        if message.json_length and isinstance(body, bytes | bytearray):
+            return kserve_v2.read(unpacked(bytes(body), message.json_length), message, classifier)
         if len(message.fields) == 1 and isinstance(body, dict):
             for field, read in PROTOCOLS.items():
                 if field in body:

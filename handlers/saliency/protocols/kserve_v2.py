@@ -7,17 +7,18 @@ from dataclasses import replace
 from functools import partial
 
 from saliency.errors import RequestError, bad_option
+from saliency.jobs import Outcome
 from saliency.message import DATA, Message
 from saliency.model import Classifier
 from saliency.negotiation import accepted
 from saliency.protocols.base import Call, Found, check_names, malformed
-from saliency.protocols.outputs import OUTPUTS, Answered, answered
+from saliency.protocols.outputs import OUTPUTS, Wanted, answered
 from saliency.protocols.tensors import pictures
 from saliency.response import Response, error_response
 from saliency.schema import shown
 
 FIELD = "inputs"
-BINARY = ("binary_data", "binary_data_size", "binary_data_output")
+BINARY, ALL_BINARY = "binary_data", "binary_data_output"
 
 
 def read(body: Mapping[str, object], message: Message, classifier: Classifier) -> Call:
@@ -25,17 +26,18 @@ def read(body: Mapping[str, object], message: Message, classifier: Classifier) -
     accepted(message.accept, ("json",))
     check_names(body, (FIELD, "parameters", "outputs", "id", "model_name", "model_version"), "the body")
     _check_model(body, classifier)
-    tensor, asked = _tensor(body[FIELD]), _asked(body.get("outputs"))
+    tensor = _tensor(body[FIELD])
     identity = body.get("id")
     if not isinstance(identity, str | None):
         raise malformed("'id' must be text", "id")
     options = _parameters(body.get("parameters")) | _parameters(tensor.get("parameters"))
+    wanted = _wanted(body.get("outputs"), options.pop(ALL_BINARY, None))
     if options.get("format", "json") != "json":
         raise bad_option("format", "the answer is made of tensors: 'format' must be json")
     data = pictures(tensor, classifier)
     each = Message({}, accept="application/json", explain=message.explain)
     messages = tuple(replace(each, fields={"data": one, **options}) for one in data)
-    return Call(messages, partial(_answer, identity=identity, asked=asked))
+    return Call(messages, partial(_answer, identity=identity, wanted=wanted))
 
 
 def _check_model(body: Mapping[str, object], classifier: Classifier) -> None:
@@ -59,36 +61,45 @@ def _parameters(value: object) -> dict[str, object]:
         return {}
     if not isinstance(value, dict):
         raise malformed("'parameters' must be an object of options", "parameters")
-    if binary := sorted(set(value) & set(BINARY)):
-        raise malformed("tensors travel as JSON here: send and ask for 'data', not for binary data", binary[0])
     if named := sorted(set(value) & set(DATA)):
         raise bad_option(named[0], f"'{named[0]}' is no parameter: pictures stand in '{FIELD}'")
-    return value
+    return dict(value)
 
 
-def _asked(outputs: object) -> tuple[str, ...]:
-    """Return the names of the outputs that are wanted, none for all."""
+def _wanted(outputs: object, all_binary: object) -> Wanted:
+    """Return the outputs that are wanted, and those of them that are to be binary data."""
     if outputs is None:
-        return ()
+        return Wanted((), OUTPUTS if _truth(all_binary, ALL_BINARY) else ())
     if not isinstance(outputs, list) or not all(isinstance(output, dict) for output in outputs):
         raise malformed("'outputs' must be a list of objects with 'name'", "outputs")
-    for output in outputs:
-        check_names(output, ("name", "parameters"), "an output")
-        _parameters(output.get("parameters"))
-        if output.get("name") not in OUTPUTS:
-            known = ", ".join(OUTPUTS)
-            raise malformed(f"there is no output {shown(output.get('name'))}; there are {known}", "outputs")
-    return tuple(str(output["name"]) for output in outputs)
+    binary = {_output(output): output.get("parameters") or {BINARY: all_binary} for output in outputs}
+    return Wanted(tuple(binary), tuple(name for name, said in binary.items() if _truth(said.get(BINARY), BINARY)))
 
 
-def _answer(found: Sequence[Found], classifier: Classifier, identity: str | None, asked: tuple[str, ...]) -> Response:
+def _output(output: Mapping[str, object]) -> str:
+    """Return the name of an output that there is."""
+    check_names(output, ("name", "parameters"), "an output")
+    check_names(_parameters(output.get("parameters")), (BINARY,), "an output's 'parameters'")
+    name = output.get("name")
+    if name not in OUTPUTS:
+        raise malformed(f"there is no output {shown(name)}; there are {', '.join(OUTPUTS)}", "outputs")
+    return str(name)
+
+
+def _truth(value: object, name: str) -> bool:
+    if not isinstance(value, bool | None):
+        raise malformed(f"'{name}' must be true or false", name)
+    return bool(value)
+
+
+def _answer(found: Sequence[Found], classifier: Classifier, identity: str | None, wanted: Wanted) -> Response:
     """Return the tensors of all pictures; the first picture that failed fails the request, as tensors have no gaps."""
-    good: list[Answered] = []
+    good: list[Outcome] = []
     for index, outcome in enumerate(found):
         if isinstance(outcome, RequestError):
             return error_response(_of_picture(outcome, index, len(found)))
         good.append(outcome)
-    return answered(good, classifier, identity, asked)
+    return answered(good, classifier, identity, wanted)
 
 
 def _of_picture(error: RequestError, index: int, count: int) -> RequestError:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeVar
 
 import numpy as np
 
@@ -17,15 +17,22 @@ from saliency.jobs import Outcome
 from saliency.methods.base import Shows
 from saliency.model import Classifier
 from saliency.png import to_png
-from saliency.protocols.tensors import Tensor, reals, written
+from saliency.protocols.binary import DTYPES, LENGTH
+from saliency.protocols.tensors import Tensor
 from saliency.response import Response
 
-Answered = Outcome
 Explanations = Sequence[Explanation]
-T = TypeVar("T")
 
 
-def answered(found: Sequence[Answered], classifier: Classifier, identity: str | None, asked: Sequence[str]) -> Response:
+@dataclass(frozen=True)
+class Wanted:
+    """What a client wants of an answer: the names of its tensors, none for all, and which of them as binary data."""
+
+    names: tuple[str, ...] = ()
+    binary: tuple[str, ...] = ()
+
+
+def answered(found: Sequence[Outcome], classifier: Classifier, identity: str | None, wanted: Wanted) -> Response:
     """Return the answer; RequestError 413 where it is too long, 400 where the pictures' maps differ in size."""
     limit = classifier.limits.max_response_bytes
     explanations = [one for one in found if isinstance(one, Explanation)]
@@ -34,12 +41,22 @@ def answered(found: Sequence[Answered], classifier: Classifier, identity: str | 
     head |= {} if identity is None else {"id": identity}
     head |= {"parameters": _parameters(explanations[0])} if explanations else {}
     texts: list[str] = []
-    for tensor in _tensors(predictions, explanations, asked, limit):
-        texts.append(tensor.text())
-        _check(sum(map(len, texts)), limit)
+    data: list[bytes] = []
+    for tensor in _tensors(predictions, explanations, wanted, limit):
+        text, behind = tensor.binary() if tensor.name in wanted.binary else tensor.json()
+        texts.append(text)
+        data.append(behind)
+        _check(sum(map(len, (*texts, *data))), limit)
     text = f'{json.dumps(head, allow_nan=False, separators=(",", ":"))[:-1]},"outputs":[{",".join(texts)}]}}'
-    _check(len(text), limit)
-    return Response(text.encode("ascii"), "application/json")
+    return _response(text.encode("ascii"), b"".join(data), limit)
+
+
+def _response(text: bytes, data: bytes, limit: int) -> Response:
+    """Return JSON, and the binary data behind it if there are any."""
+    _check(len(text) + len(data), limit)
+    if not data:
+        return Response(text, "application/json")
+    return Response(text + data, "application/octet-stream", headers={LENGTH: str(len(text))})
 
 
 def _parameters(explanation: Explanation) -> dict[str, object]:
@@ -57,52 +74,45 @@ def _check(length: int, limit: int) -> None:
 
 
 def _tensors(
-    predictions: Sequence[Sequence[Prediction]], explanations: Explanations, asked: Sequence[str], limit: int
+    predictions: Sequence[Sequence[Prediction]], explanations: Explanations, wanted: Wanted, limit: int
 ) -> Iterator[Tensor]:
-    """Yield the tensors that are asked for, of those that there are."""
-    for name, of in PREDICTED.items():
-        if not asked or name in asked:
-            yield of(name, predictions)
+    """Yield the tensors that are wanted, of those that there are."""
+    for name, (datatype, value) in PREDICTED.items():
+        if not wanted.names or name in wanted.names:
+            yield _tensor(name, datatype, [[value(one) for one in row] for row in predictions])
     for name, told in EXPLAINED.items() if explanations else ():
-        if (not asked or name in asked) and (tensor := told(name, explanations, limit)):
+        if (not wanted.names or name in wanted.names) and (tensor := told(name, explanations, limit)):
             yield tensor
 
 
-def _classes(datatype: str, value: Callable[[Prediction], object]) -> Callable[..., Tensor]:
-    """Return what makes a tensor [N, k] of the k best classes."""
-
-    def tensor(name: str, rows: Sequence[Sequence[Prediction]]) -> Tensor:
-        return written(name, datatype, (len(rows), len(rows[0])), [value(one) for row in rows for one in row])
-
-    return tensor
+def _tensor(name: str, datatype: str, rows: Sequence[Sequence[object]]) -> Tensor:
+    """Return a tensor of rows of equal lengths."""
+    flat = [value for row in rows for value in row]
+    values = [str(value) for value in flat] if datatype == "BYTES" else np.array(flat, DTYPES[datatype])
+    return Tensor(name, datatype, (len(rows), len(rows[0])), values)
 
 
-def _each(datatype: str, value: Callable[[TargetMap], object]) -> Callable[..., Tensor | None]:
-    """Return what makes a tensor [N, T] of a value a target, none where no target has one."""
+def _targets(name: str, explanations: Explanations, limit: int) -> Tensor:
+    return _tensor(name, "INT64", [[one.target.index for one in each.maps] for each in explanations])
 
-    def tensor(name: str, explanations: Explanations, limit: int) -> Tensor | None:
-        values = [value(one) for explanation in explanations for one in explanation.maps]
-        shape = (len(explanations), len(explanations[0].maps))
-        return None if all(one is None for one in values) else written(name, datatype, shape, values)
 
-    return tensor
+def _against(name: str, explanations: Explanations, limit: int) -> Tensor | None:
+    """Return the classes whose score is subtracted, None where there are none."""
+    rows = [[one.against.index for one in each.maps if one.against] for each in explanations]
+    return _tensor(name, "INT64", rows) if rows[0] else None
 
 
 def _saliency(name: str, explanations: Explanations, limit: int) -> Tensor | None:
     """Return the maps [N, T, H, W], or [N, T, C, H, W]; None with `render=none`."""
     if explanations[0].view.render == "none":
         return None
-    maps = [one.saliency for explanation in explanations for one in explanation.maps]
+    maps = [one.saliency for each in explanations for one in each.maps]
     if any(one.shape != maps[0].shape for one in maps):
         raise bad_option("space", "pictures of several sizes have no common tensor: 'space' must be input")
-    _check(2 * sum(one.size for one in maps), limit)
-    texts = []
+    _check(2 * sum(one.size for one in maps), limit)  # a digit and a comma each
     for one in maps:
         value_range(one)
-        texts.append(reals(one))
-        _check(sum(map(len, texts)), limit)
-    shape = (len(explanations), len(explanations[0].maps), *maps[0].shape)
-    return Tensor(name, "FP32", shape, f"[{','.join(texts)}]")
+    return Tensor(name, "FP32", (len(explanations), len(explanations[0].maps), *maps[0].shape), np.stack(maps))
 
 
 def _image(name: str, explanations: Explanations, limit: int) -> Tensor | None:
@@ -110,39 +120,41 @@ def _image(name: str, explanations: Explanations, limit: int) -> Tensor | None:
     first = explanations[0]
     if first.view.render == "none" or (first.view.render == "heatmap" and first.shows is Shows.SALIENCY):
         return None
-    texts: list[str] = []
-    for explanation in explanations:
-        for one in explanation.maps:
-            texts.append(b64encode(to_png(drawn(one.saliency, explanation))).decode("ascii"))
-            _check(sum(map(len, texts)), limit)
-    return written(name, "BYTES", (len(explanations), len(first.maps)), texts)
+    rows: list[list[str]] = []
+    for each in explanations:
+        rows.append([b64encode(to_png(drawn(one.saliency, each))).decode("ascii") for one in each.maps])
+        _check(sum(len(text) for row in rows for text in row), limit)
+    return _tensor(name, "BYTES", rows)
 
 
-def _findings(name: str, explanations: Explanations, limit: int) -> Tensor | None:
-    """Return what the method found beside each map, and its quality, [N, T] texts of JSON."""
-    maps = [one for explanation in explanations for one in explanation.maps]
-    texts = [json.dumps({**one.findings, **({"quality": one.quality} if one.quality else {})}) for one in maps]
-    return written(name, "BYTES", (len(explanations), len(explanations[0].maps)), texts)
+def _findings(name: str, explanations: Explanations, limit: int) -> Tensor:
+    """Return what the method found beside each map, and its quality, as texts of JSON."""
+    return _tensor(name, "BYTES", [[_finding(one) for one in each.maps] for each in explanations])
+
+
+def _finding(one: TargetMap) -> str:
+    quality = {"quality": one.quality} if one.quality else {}
+    return json.dumps({**one.findings, **quality}, allow_nan=False)
 
 
 def _input(name: str, explanations: Explanations, limit: int) -> Tensor:
     """Return width and height of each picture and the crop that the network saw, [N, 6]."""
-    rows = [[*one.picture.original.size, *one.picture.crop] for one in explanations]
-    return written(name, "FP64", (len(rows), 6), [round(float(value), 4) for row in rows for value in row])
+    rows = [[*each.picture.original.size, *each.picture.crop] for each in explanations]
+    return _tensor(name, "FP64", [[round(float(value), 4) for value in row] for row in rows])
 
 
-PREDICTED: Mapping[str, Callable[[str, Sequence[Sequence[Prediction]]], Tensor]] = MappingProxyType(
+PREDICTED: Mapping[str, tuple[str, Callable[[Prediction], object]]] = MappingProxyType(
     {
-        "labels": _classes("BYTES", lambda one: one.label),
-        "indices": _classes("INT64", lambda one: one.index),
-        "probabilities": _classes("FP64", lambda one: float(one.probability)),
-        "logits": _classes("FP64", lambda one: float(np.float64(one.logit))),
+        "labels": ("BYTES", lambda one: one.label),
+        "indices": ("INT64", lambda one: one.index),
+        "probabilities": ("FP64", lambda one: one.probability),
+        "logits": ("FP64", lambda one: one.logit),
     }
 )
 EXPLAINED: Mapping[str, Callable[[str, Explanations, int], Tensor | None]] = MappingProxyType(
     {
-        "targets": _each("INT64", lambda one: one.target.index),
-        "against": _each("INT64", lambda one: one.against.index if one.against else None),
+        "targets": _targets,
+        "against": _against,
         "saliency": _saliency,
         "image": _image,
         "findings": _findings,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import cast
@@ -17,6 +17,7 @@ from saliency.image import InputSpec
 from saliency.model import Classifier
 from saliency.modes import CHANNELS
 from saliency.protocols.base import check_count, malformed
+from saliency.protocols.binary import SIZE, raw
 from saliency.schema import shown
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -24,27 +25,32 @@ LARGEST = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True)
 class Tensor:
-    """A named tensor of an answer; `data` is the JSON list of its values, flattened."""
+    """A named tensor of an answer: numbers, or texts in the shape's order, all of them finite."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
-    data: str
+    values: NDArray[np.generic] | list[str]
 
-    def text(self) -> str:
-        """Return the tensor as JSON."""
-        head = json.dumps({"name": self.name, "datatype": self.datatype, "shape": self.shape}, separators=(",", ":"))
-        return f'{head[:-1]},"data":{self.data}}}'
+    def json(self) -> tuple[str, bytes]:
+        """Return the tensor as JSON, with nothing behind it."""
+        return f'{self._head({})[:-1]},"data":{self._data()}}}', b""
 
+    def binary(self) -> tuple[str, bytes]:
+        """Return the tensor's JSON, and the data that follow it."""
+        data = raw(self.datatype, self.values)
+        return self._head({"parameters": {SIZE: len(data)}}), data
 
-def written(name: str, datatype: str, shape: Sequence[int], values: Sequence[object]) -> Tensor:
-    """Return a tensor of values that JSON has: texts, or numbers; ValueError where one is not finite."""
-    return Tensor(name, datatype, tuple(shape), json.dumps(values, allow_nan=False, separators=(",", ":")))
+    def _head(self, more: Mapping[str, object]) -> str:
+        said = {"name": self.name, "datatype": self.datatype, "shape": self.shape, **more}
+        return json.dumps(said, separators=(",", ":"))
 
-
-def reals(values: NDArray[np.float32]) -> str:
-    """Return finite float32 values as text that reads back as the same values, separated by commas."""
-    return ",".join(map("%.9g".__mod__, values.ravel().tolist()))
+    def _data(self) -> str:
+        """Return the values as a JSON list, flattened; a float32 in the nine digits that it reads back from."""
+        if isinstance(self.values, np.ndarray) and self.values.dtype == np.float32:
+            return f"[{','.join(map('%.9g'.__mod__, self.values.ravel().tolist()))}]"
+        values = self.values.ravel().tolist() if isinstance(self.values, np.ndarray) else self.values
+        return json.dumps(values, allow_nan=False, separators=(",", ":"))
 
 
 def pictures(tensor: Mapping[str, object], classifier: Classifier) -> list[object]:
@@ -68,10 +74,10 @@ def _shape(value: object) -> tuple[int, ...]:
 
 
 def _texts(data: object, shape: tuple[int, ...], classifier: Classifier) -> list[object]:
-    """Return base64 texts of a tensor [N] or [N, 1]."""
+    """Return base64 texts, or files sent as binary data, of a tensor [N] or [N, 1]."""
     given = data if isinstance(data, list) else []
     rows = [row[0] if isinstance(row, list) and len(row) == 1 else row for row in given]
-    if len(rows) != shape[0] or math.prod(shape) != shape[0] or not all(isinstance(row, str) for row in rows):
+    if len(rows) != shape[0] or math.prod(shape) != shape[0] or not all(isinstance(row, str | bytes) for row in rows):
         raise malformed("a BYTES tensor must be [N], with as many base64 texts in 'data'", "inputs")
     return rows
 
@@ -108,7 +114,7 @@ def _sides(spec: InputSpec) -> tuple[int, int, int]:
 def _values(data: object, shape: tuple[int, ...], kinds: str) -> NDArray[np.generic]:
     """Return the numbers of a list, flat or nested, as an array of the tensor's shape."""
     try:
-        values = np.asarray(data if isinstance(data, list) else None)
+        values = np.asarray(data if isinstance(data, list | np.ndarray) else None)
     except (ValueError, OverflowError):  # lists of different lengths, or nested beyond numpy's limit
         values = np.empty(0, object)
     count = math.prod(shape)

@@ -1,6 +1,6 @@
 # make demo   everything from nothing: environment, embedded model, archive, server, explained pictures in demo/
 # make test   everything from nothing: environment, all tests, a real TorchServe among them
-# make check  lint, format, types
+# make check  lint, format, types, and what bandit and pip-audit know of holes
 # make serve  the archives of model_store/ served on loopback until Ctrl-C, with curl lines to try
 # make bench  the whole benchmark into build/bench/ (table, JSON, plot): an hour or more; ARGS chooses less of it
 # make clean  remove what was made: the environment, archives, pictures, caches
@@ -22,6 +22,8 @@ check: environment
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(RUN) -m bandit --quiet --configfile pyproject.toml --recursive handlers scripts
+	$(RUN) scripts/audit.py
 
 serve: environment
 	$(RUN) scripts/serve.py

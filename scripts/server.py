@@ -56,7 +56,7 @@ class TorchServe:
     ) -> None:
         self.model_store = model_store.resolve()
         self.settings = {
-            **read_properties(CONFIG),
+            **rooted(read_properties(CONFIG)),
             **({} if usual_ports and usual_ports_are_free() else addresses(free_ports(5))),
             "model_store": str(self.model_store),
             "disable_token_authorization": str(not authorize).lower(),
@@ -215,6 +215,11 @@ class TorchServe:
         workers = [cast("list[dict[str, str]]", model["workers"]) for model in models]
         loaded = all(found and all(worker["status"] == "READY" for worker in found) for found in workers)
         return loaded and not any(is_free(port) for port in ports(self.settings))  # gRPC starts last
+
+
+def rooted(properties: Mapping[str, str]) -> dict[str, str]:
+    """Return the repository's properties with the metrics file's whole path, for a server started elsewhere."""
+    return {**properties, "metrics_config": str(ROOT / properties["metrics_config"])}
 
 
 def usual_ports_are_free() -> bool:

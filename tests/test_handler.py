@@ -34,6 +34,9 @@ class Context:
     def get_all_request_header(self, index: int) -> Mapping[str, Any]:
         return self.headers[index]
 
+    def get_request_id(self, index: int) -> str:
+        return f"request {index}"
+
     def set_response_status(self, code: int, phrase: str, index: int) -> None:
         assert phrase == ""
         self.statuses[index] = code

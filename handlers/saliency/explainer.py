@@ -20,6 +20,7 @@ from saliency.errors import ModelError, RequestError, refused
 from saliency.explanation import Explanation
 from saliency.inputs import network_inputs
 from saliency.jobs import Job, Outcome, job
+from saliency.measures import Measures
 from saliency.message import Message
 from saliency.methods.layers import LayerNames, names
 from saliency.model import Classifier, load_classifier
@@ -35,7 +36,11 @@ Data = str | Path | bytes  # where a picture lies, or the picture's bytes
 class Run:
     """A batch of queries under way; a query that was refused keeps its place."""
 
-    def __init__(self, explainer: Explainer, queries: Sequence[Query | RequestError], deadline: Deadline) -> None:
+    def __init__(
+        self, explainer: Explainer, queries: Sequence[Query | RequestError], deadline: Deadline, measures: Measures
+    ) -> None:
+        self.queries = queries
+        self.measures = measures
         self._outcomes: list[Outcome | RequestError | None] = [
             q if isinstance(q, RequestError) else None for q in queries
         ]
@@ -44,7 +49,7 @@ class Run:
             jobs = _jobs({i: q for i, q in enumerate(queries) if isinstance(q, Query)}, explainer.classifier)
         except Exception as error:
             self._outcomes = [outcome or refused(error, "the transfer") for outcome in self._outcomes]
-        self._waves = Waves(explainer.classifier, explainer.capacity, jobs, deadline)
+        self._waves = Waves(explainer.classifier, explainer.capacity, jobs, deadline, measures)
 
     def forward(self) -> Run:
         """Run the clean pictures forward."""
@@ -127,9 +132,17 @@ class Explainer:
         except Exception as error:
             return refused(error, "the reading")
 
-    def begin(self, queries: Sequence[Query | RequestError], deadline: Deadline = NEVER) -> Run:
-        """Return the run of a batch, not yet forward; what it has not begun by the deadline is refused."""
-        return Run(self, queries, deadline)
+    def begin(
+        self,
+        queries: Sequence[Query | RequestError],
+        deadline: Deadline = NEVER,
+        measures: Measures | None = None,
+    ) -> Run:
+        """Return the run of a batch, not yet forward; what it has not begun by the deadline is refused.
+
+        What it does is added to `measures`.
+        """
+        return Run(self, queries, deadline, measures or Measures())
 
 
 def _default_layers(classifier: Classifier) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ import torch
 
 from saliency.deadline import NEVER, Deadline, too_late
 from saliency.engine import Pass
-from saliency.errors import RequestError, refused
+from saliency.errors import RequestError, out_of_memory, refused
+from saliency.measures import BACKWARD, FORWARD, SPLITS, Measures
 from saliency.model import Classifier
 from saliency.rows import Answer, Rows
 
@@ -21,12 +22,18 @@ class Pool:
     """One wave of rows, an entry of `asked` each; `forward` then `answers`, in the order asked."""
 
     def __init__(
-        self, classifier: Classifier, asked: Sequence[Rows], capacity: int, deadline: Deadline = NEVER
+        self,
+        classifier: Classifier,
+        asked: Sequence[Rows],
+        capacity: int,
+        deadline: Deadline = NEVER,
+        measures: Measures | None = None,
     ) -> None:
         self._classifier = classifier
         self._asked = asked
         self._capacity = capacity
         self._deadline = deadline
+        self._measures = measures or Measures()
         self._batches = list(_pack(asked, capacity, plain_apart=classifier.compiled is not None))
         self._passes: list[Pass | None] = [None] * len(self._batches)
 
@@ -43,7 +50,7 @@ class Pool:
             if self._deadline.passed or (index and rows > self._capacity):
                 break
             try:
-                self._passes[index] = self._new_pass(batch).forward()
+                self._passes[index] = self._forwarded(batch)
             except Exception as error:  # answers() tries again in smaller batches and says what is wrong with which
                 logger.warning("a forward pass of %d rows failed and is split: %s", rows, error)
 
@@ -56,8 +63,9 @@ class Pool:
                 parts[owner].append(answer)
         return [_joined(part) for part in parts]
 
-    def _new_pass(self, batch: Sequence[Owned]) -> Pass:
-        return Pass(self._classifier, [piece for _, piece in batch])
+    def _forwarded(self, batch: Sequence[Owned]) -> Pass:
+        with self._measures.timed(FORWARD):
+            return Pass(self._classifier, [piece for _, piece in batch]).forward()
 
     def _run(self, batch: list[Owned], ready: Pass | None = None) -> Iterator[tuple[Owned, Answer | RequestError]]:
         """Yield the answers of a batch, halving it as long as it fails; past the deadline, nothing is begun."""
@@ -65,7 +73,9 @@ class Pool:
             yield from ((owned, too_late()) for owned in batch)
             return
         try:
-            answers = (ready or self._new_pass(batch).forward()).backward()
+            ready = ready or self._forwarded(batch)
+            with self._measures.timed(BACKWARD):
+                answers = ready.backward()
         except Exception as error:
             ready, failure = None, error
         else:
@@ -75,6 +85,7 @@ class Pool:
             yield batch[0], refused(failure, "the evaluation")
             return
         logger.warning("a batch of %d pieces failed and is split: %s", len(batch), failure)
+        self._measures.add(SPLITS, int(out_of_memory(failure)))
         for half in _halves(batch):
             yield from self._run(half)
 

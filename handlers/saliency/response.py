@@ -23,12 +23,13 @@ PLACE = "@"  # stands for a picture until its base64 is set in
 
 @dataclass(frozen=True)
 class Response:
-    """What one request is sent."""
+    """What one request is sent; `kind` is the type of the error that it is."""
 
     body: bytes
     content_type: str
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    kind: str = ""
 
 
 def encode(explanation: Explanation, max_bytes: int) -> Response:
@@ -45,7 +46,7 @@ def json_response(value: object) -> Response:
 
 def error_response(error: RequestError) -> Response:
     """Return the error object of a request, under the error's status."""
-    return Response(_dumps(error.body()).encode("ascii"), "application/json", error.status)
+    return Response(_dumps(error.body()).encode("ascii"), "application/json", error.status, kind=error.kind)
 
 
 def classes_body(pairs: Sequence[tuple[str, float]]) -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar, cast
 
 from saliency.deadline import NEVER, Deadline
 from saliency.errors import RequestError
+from saliency.measures import Measures
 from saliency.model import Classifier
 from saliency.pool import Pool
 from saliency.rows import Answer, Rows
@@ -24,10 +25,12 @@ class Waves(Generic[T]):
         capacity: int,
         steps: Mapping[int, Generator[Rows, Answer, T]],
         deadline: Deadline = NEVER,
+        measures: Measures | None = None,
     ) -> None:
         self._classifier = classifier
         self._capacity = capacity
         self._deadline = deadline
+        self._measures = measures or Measures()
         self._steps = steps
         self._ended: dict[int, T | Exception] = {}
         self._pool: Pool | None = None
@@ -37,7 +40,8 @@ class Waves(Generic[T]):
         """Make ready what the generators that have not ended ask for next."""
         rows = {owner: each for owner, each in asked.items() if each is not None}
         self._owners = list(rows)
-        self._pool = Pool(self._classifier, list(rows.values()), self._capacity, self._deadline) if rows else None
+        each = list(rows.values())
+        self._pool = Pool(self._classifier, each, self._capacity, self._deadline, self._measures) if rows else None
 
     def forward(self) -> None:
         """Run what is asked for first forward."""

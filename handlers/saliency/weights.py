@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
+# of pickle the name of an exception is needed; files are read with weights_only
+import pickle  # nosec B403
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping

@@ -25,11 +25,15 @@ class Context:
     system_properties: Mapping[str, object]
     model_yaml_config: Mapping[str, object]
     model_name: str = "zoo"
+    metrics: None = None
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
 
     def get_all_request_header(self, index: int) -> Mapping[str, str]:
         return _EXPLAIN
+
+    def get_request_id(self, index: int) -> None:
+        return None
 
     def set_response_status(self, code: int, phrase: str, index: int) -> None:
         self.status = code

@@ -47,7 +47,8 @@ def _answer(found: Sequence[Found], classifier: Classifier, name: str) -> Respon
         left -= max(len(entries[-1].body) - ERROR_BYTES, 0)
     body = b'{"%b":[%b]}' % (name.encode(), b",".join(entry.body for entry in entries))
     failed = all(entry.status != 200 for entry in entries)
-    return Response(body, "application/json", entries[0].status if failed else 200)
+    status, kind = (entries[0].status, entries[0].kind) if failed else (200, "")
+    return Response(body, "application/json", status, kind=kind)
 
 
 def _entry(outcome: Found, classifier: Classifier, left: int) -> Response:

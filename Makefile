@@ -3,13 +3,14 @@
 # make check  lint, format, types, and what bandit and pip-audit know of holes
 # make serve  the archives of model_store/ served on loopback until Ctrl-C, with curl lines to try
 # make bench  the whole benchmark into build/bench/ (table, JSON, plot): an hour or more; ARGS chooses less of it
+# make fuzz   request and image decoding under coverage-guided fuzzing, a minute each; ARGS="--seconds 600" for longer
 # make clean  remove what was made: the environment, archives, pictures, caches
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
 	$$p -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
 RUN := .venv/bin/python
 
-.PHONY: demo test check serve bench environment clean
+.PHONY: demo test check serve bench fuzz environment clean
 .DEFAULT_GOAL := demo
 
 demo: environment
@@ -30,6 +31,10 @@ serve: environment
 
 bench: environment
 	$(RUN) scripts/benchmark.py --out build/bench $(ARGS)
+
+fuzz: environment
+	@$(PYTHON) scripts/bootstrap.py --fuzz
+	$(RUN) scripts/fuzz.py $(ARGS)
 
 environment:
 	@test -n "$(PYTHON)" || { echo "Python 3.10 or later, with venv, is needed: set PYTHON=/path/to/python3" >&2; exit 1; }

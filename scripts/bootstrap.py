@@ -30,6 +30,8 @@ def main() -> None:
         sys.exit(f"Python {OLDEST[0]}.{OLDEST[1]} or later is needed; this is {sys.version.split()[0]}")
     try:
         install() if "--install" in sys.argv[1:] else prepare(ROOT / ".venv")
+        if "--fuzz" in sys.argv[1:]:
+            add_fuzz(ROOT / ".venv")
     except subprocess.CalledProcessError as error:
         sys.exit(f"the environment is not ready: {error.cmd[0]} ended with status {error.returncode}")
     except KeyboardInterrupt:
@@ -57,6 +59,12 @@ def prepare(venv: Path) -> None:
     stamp.write_text(fingerprint(version_of(python)))
 
 
+def add_fuzz(venv: Path) -> None:
+    """Install what extra `fuzz` names into a ready environment, which tests do without."""
+    pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
+    subprocess.run([*pip, "--constraint", str(ROOT / "constraints.txt"), *requirements(("fuzz",))], check=True)
+
+
 def install() -> None:
     """Install the requirements, and Java where there is none, into the environment that runs this."""
     pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
@@ -67,11 +75,11 @@ def install() -> None:
     subprocess.run([sys.executable, "-c", IMPORTS], check=True)
 
 
-def requirements() -> list[str]:
-    """Return the requirements of pyproject.toml, extras included."""
+def requirements(extras: tuple[str, ...] = EXTRAS) -> list[str]:
+    """Return the requirements of pyproject.toml, some of its extras included."""
     toml = import_module("tomllib" if sys.version_info >= (3, 11) else "pip._vendor.tomli")
     project = toml.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lists = [project["dependencies"], *(project["optional-dependencies"][extra] for extra in EXTRAS)]
+    lists = [project["dependencies"], *(project["optional-dependencies"][extra] for extra in extras)]
     return [str(requirement) for each in lists for requirement in cast("list[str]", each)]
 
 

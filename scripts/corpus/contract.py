@@ -1,0 +1,39 @@
+"""What the contract asks of every answer, whatever was sent: the faults of one, in words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+
+LONGEST_MESSAGE = 2_000
+ERROR_KEYS = ({"code", "type", "message"}, {"code", "type", "message", "option"})
+LEAK = re.compile(r"Traceback|File \"|\.py\b|/(?:home|tmp|usr|opt|work|root|etc)/| at 0x[0-9a-f]+")
+
+
+def faults(status: int, body: bytes, headers: Mapping[str, str], max_bytes: int) -> list[str]:
+    """Return what is wrong with an answer, nothing where it keeps the contract."""
+    wrong = [f"header {name} holds a control character" for name, v in headers.items() if not v.isprintable()]
+    wrong += [f"header {name} is not ASCII" for name, v in headers.items() if not v.isascii()]
+    wrong += [f"a body of {len(body):,} bytes"] if len(body) > max_bytes else []
+    return wrong if status == 200 else [*wrong, *error_faults(status, body)]
+
+
+def error_faults(status: int, body: bytes) -> Iterator[str]:
+    """Yield what is wrong with an error's body."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        yield "an error that is no JSON"
+        return
+    if not isinstance(said, dict) or set(said) not in ERROR_KEYS:
+        yield "an error object with other keys"
+        return
+    if said["code"] != status:
+        yield f"code {said['code']} under status {status}"
+    if not all(isinstance(value, str) for key, value in said.items() if key != "code"):
+        yield "a value that is no text"
+    if not 0 < len(str(said["message"])) < LONGEST_MESSAGE:
+        yield f"a message of {len(str(said['message']))} characters"
+    if leak := LEAK.search(str(said["message"])):
+        yield f"a message that holds {leak[0]!r}"

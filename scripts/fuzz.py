@@ -26,6 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "handlers")]
 
 from saliency.methods import METHODS
 from saliency.options import OPTIONS, PARAMETERS
+from saliency.protocols import PROTOCOLS
 from scripts.corpus import entries, files
 from scripts.corpus.entry import EXPLAIN
 
@@ -124,7 +125,8 @@ def _bodies(fields: Mapping[str, object]) -> Iterator[tuple[int, bytes]]:
         yield AS_JSON, bytes(body)
     elif isinstance(body, dict):
         try:
-            yield WITH_PICTURE, json.dumps({k: v for k, v in body.items() if k != "data"}).encode()
+            pictured = 0 if PROTOCOLS.keys() & body.keys() else WITH_PICTURE
+            yield pictured, json.dumps({k: v for k, v in body.items() if k != "data"}).encode()
         except RecursionError:
             return
     elif all(isinstance(value, bytes | bytearray) for value in options.values()):

@@ -27,6 +27,7 @@ with atheris.instrument_imports(include=["saliency", "PIL"], enable_loader_overr
     Image.init()  # imports the readers of every format
     from saliency.image import InputSpec, decode
     from saliency.message import Message
+    from saliency.protocols import read_call
     from saliency.request import read_query
     from saliency.response import error_response
 
@@ -55,13 +56,16 @@ def image(data: bytes) -> None:
 
 
 def request(classifier: Classifier) -> Callable[[bytes], None]:
-    """Return the target that reads a request; anything but a query or a refusal of the contract is a finding."""
+    """Return the target that reads a request; anything but queries or refusals of the contract is a finding."""
 
     def target(data: bytes) -> None:
-        try:
-            read_query(message(data), classifier)
-        except RequestError as error:
-            check(error)
+        for each in read_call(message(data), classifier).messages:
+            try:
+                if isinstance(each, RequestError):
+                    raise each
+                read_query(each, classifier)
+            except RequestError as error:
+                check(error)
 
     return target
 

@@ -26,7 +26,7 @@ def truncated(pictures: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
 def flipped(pictures: Mapping[str, bytes], seed: int = 0) -> Iterator[tuple[str, bytes]]:
     """Yield copies of each picture with bits turned over, in the first of them near the beginning."""
     for name, data in pictures.items():
-        draw = random.Random(f"{seed} {name}")
+        draw = random.Random(f"{seed} {name}")  # nosec B311: the corpus is the same at every run
         for copy in range(FLIPS):
             damaged, end = bytearray(data), min(len(data), 100) if copy % 2 == 0 else len(data)
             for _ in range(1 + copy * 2):

@@ -113,10 +113,10 @@ def test_multi_head_attention_is_heard_inside(need_weights: bool, batch_first: b
 
 @pytest.mark.parametrize("make", [Tokens, tiny_vit])
 def test_logits_are_those_of_the_network_alone(make: Callable[[], nn.Module]) -> None:
-    network, x = made(make), inputs(3)
+    network, x = made(make, dtype=torch.float64), inputs(3, dtype=torch.float64)
     for taps in (False, True):
         logits, _ = listened(network, x, taps)
-        torch.testing.assert_close(logits, network(x), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(logits, network(x), rtol=1e-10, atol=1e-10)
 
 
 def test_matrices_of_torchvision_are_those_of_its_own_modules() -> None:

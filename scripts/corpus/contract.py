@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 LONGEST_MESSAGE = 2_000
 ERROR_KEYS = ({"code", "type", "message"}, {"code", "type", "message", "option"})
+KSERVE_KEYS = ({"explanations"}, {"predictions"})  # of an answer of which every entry is an error
 LEAK = re.compile(r"Traceback|File \"|\.py\b|/(?:home|tmp|usr|opt|work|root|etc)/| at 0x[0-9a-f]+")
 
 
@@ -20,17 +21,27 @@ def faults(status: int, body: bytes, headers: Mapping[str, str], max_bytes: int)
 
 
 def error_faults(status: int, body: bytes) -> Iterator[str]:
-    """Yield what is wrong with an error's body."""
+    """Yield what is wrong with an error's body: an error object, or those of all the instances of KServe's v1."""
     try:
         said = json.loads(body)
     except ValueError:
         yield "an error that is no JSON"
         return
+    entries = said.popitem()[1] if isinstance(said, dict) and set(said) in KSERVE_KEYS else [said]
+    if not isinstance(entries, list) or not entries:
+        yield "no error objects"
+        return
+    if isinstance(entries[0], dict) and entries[0].get("code") != status:
+        yield f"code {entries[0].get('code')} under status {status}"
+    for entry in entries:
+        yield from _object_faults(entry)
+
+
+def _object_faults(said: object) -> Iterator[str]:
+    """Yield what is wrong with an error object."""
     if not isinstance(said, dict) or set(said) not in ERROR_KEYS:
         yield "an error object with other keys"
         return
-    if said["code"] != status:
-        yield f"code {said['code']} under status {status}"
     if not all(isinstance(value, str) for key, value in said.items() if key != "code"):
         yield "a value that is no text"
     if not 0 < len(str(said["message"])) < LONGEST_MESSAGE:

@@ -2,8 +2,8 @@
 
     python scripts/soak.py --minutes 15 --faults --out docs/soak.md
 
-The model is the embedded one, or that of `--archive model_store/mine.mar`. Exit status: 0 no answer was wrong, 1 one
-was, 2 something typed is wrong.
+The model is the embedded one, or that of `--archive model_store/mine.mar`. Exit status: 0 no answer was wrong
+and none was lost before the faults, 1 else, 2 something typed is wrong.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from scripts.leaves.draw import draw
 from scripts.server import ServerError, TorchServe
 from scripts.soaking import asks, report
 from scripts.soaking.faults import FAULTS, Disk, SkippedError, workers
-from scripts.soaking.load import Load, Result, alone
-from scripts.soaking.report import Fault, Sample
+from scripts.soaking.load import Load, alone
+from scripts.soaking.plot import plot
+from scripts.soaking.report import Fault, Sample, Soak
 
 EVERY = 1.0  # seconds between looks at the memory
 WITHIN = 180.0  # seconds that a recovery is waited for
@@ -49,13 +50,12 @@ def main(words: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="soak-") as folder, Disk(Path(folder) / "disk") as disk:
         archive = _archive(Path(folder) / "store", args.archive)
         with TorchServe(archive.parent, SETTINGS, folder=disk) as server:
-            results, samples, faults = soaked(server, archive, args)
-    said = {"model": archive.stem, "minutes": args.minutes, "clients": args.clients}
-    _write(args.out, said, results, samples, faults)
-    wrong = [result for result in results if result.wrong and not result.lost]
-    for result in wrong[:20]:
-        print(f"WRONG: {result.kind}: {result.wrong}")
-    return int(bool(wrong))
+            soak = soaked(server, archive, args)
+    _write(args.out, {"model": archive.stem, "minutes": args.minutes, "clients": args.clients}, soak)
+    bad = [r for r in soak.results if r.wrong and not r.lost] + [r for r in soak.before if r.lost]
+    for result in bad[:20]:
+        print(f"{'LOST' if result.lost else 'WRONG'}: {result.kind}: {result.status} {result.wrong}")
+    return int(bool(bad))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,18 +78,16 @@ def _archive(store: Path, archive: Path | None) -> Path:
     return Path(shutil.copy(archive, store))
 
 
-def soaked(
-    server: TorchServe, archive: Path, args: argparse.Namespace
-) -> tuple[list[Result], list[Sample], list[Fault]]:
+def soaked(server: TorchServe, archive: Path, args: argparse.Namespace) -> Soak:
     """Return what the requests of a soak came to, the workers' memory, and what the faults did."""
     good = list(asks.good(archive.stem, list(_pictures())))
     hostile = list(asks.hostile(archive.stem))
     expected = alone(server, [*good, *hostile])
-    with Load(server, good, hostile, expected, args.clients) as load:
-        with _watched(server) as samples:
-            time.sleep(60 * args.minutes)
+    with Load(server, good, hostile, expected, args.clients) as load, _watched(server) as samples:
+        time.sleep(60 * args.minutes)
+        ended = time.monotonic()
         faults = [_befallen(name, server, archive, load, args.settle) for name in (FAULTS if args.faults else ())]
-    return load.results, samples, faults
+    return Soak(load.results, samples, ended, faults)
 
 
 def _pictures() -> Iterator[bytes]:
@@ -107,18 +105,10 @@ def _befallen(name: str, server: TorchServe, archive: Path, load: Load, settle: 
     try:
         FAULTS[name](server, archive)
     except SkippedError as why:
-        return Fault(name, skipped=str(why))
-    done = time.monotonic()
-    load.recovery(done, WITHIN)
+        return Fault(name, since, skipped=str(why))
+    load.recovery(WITHIN)
     time.sleep(settle)
-    during = [r for r in list(load.results) if r.begun + r.seconds > since]
-    lost = [r.begun + r.seconds for r in during if r.lost]
-    last = max(lost, default=since)
-    right = [r.begun + r.seconds for r in during if r.right and r.kind != "hostile" and r.begun + r.seconds > last]
-    until = min(right, default=time.monotonic())
-    hit = [r for r in during if r.begun <= until]
-    wrong = sum(bool(r.wrong) and not r.lost for r in during)
-    return Fault(name, got=report.outcomes(hit), recovery=until - since if right else None, wrong=wrong)
+    return report.fault(name, since, [r for r in list(load.results) if r.end > since])
 
 
 @contextmanager
@@ -146,20 +136,14 @@ def _sample(server: TorchServe) -> Sample:
     return Sample(time.monotonic(), sum(psutil.Process(pid).memory_info().rss for pid in pids), pids)
 
 
-def _write(
-    out: Path,
-    said: Mapping[str, object],
-    results: Sequence[Result],
-    samples: Sequence[Sample],
-    faults: Sequence[Fault],
-) -> None:
+def _write(out: Path, said: Mapping[str, object], soak: Soak) -> None:
     """Write the page, its plot beside it, and the figures as JSON; print the page."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    page = report.markdown(said, results, samples, faults)
+    page = report.markdown(said, soak, out.with_suffix(".png").name)
     out.write_text(page)
-    report.plot(results, samples, out.with_suffix(".png"))
-    figures = {"outcomes": report.outcomes(results), "latencies": report.latencies(results)}
-    figures |= {"growth": report.growth(samples), "faults": [asdict(fault) for fault in faults]}
+    plot(soak, out.with_suffix(".png"))
+    figures = {"outcomes": report.outcomes(soak.results), "latencies": report.latencies(soak.before)}
+    figures |= {"growth": report.growth(soak), "faults": [asdict(fault) for fault in soak.faults]}
     kept = ROOT / "build" / "soak" / "soak.json"
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps({**said, **figures}, indent=1))

@@ -15,6 +15,7 @@ from scripts.soaking.comparing import faults
 from scripts.wire import Reply
 
 SHARE = 0.2  # of hostile requests
+TIMEOUT = 30.0  # seconds that a client waits for an answer
 PAUSE = 0.05  # seconds before a client asks again that nobody answered
 FRONTEND = frozenset({404, 500, 503, 507})  # what TorchServe itself says while there is no worker
 
@@ -29,6 +30,11 @@ class Result:
     status: int | None
     wrong: str = ""
     lost: bool = False
+
+    @property
+    def end(self) -> float:
+        """Return when it was answered, or given up."""
+        return self.begun + self.seconds
 
     @property
     def right(self) -> bool:
@@ -46,6 +52,7 @@ class Load:
         self._asks = good, hostile
         self._alone = alone
         self._ended = threading.Event()
+        self._heard = [0.0] * clients  # when each client last had an answer, or none for good
         self._threads = [threading.Thread(target=self._client, args=(seed,), daemon=True) for seed in range(clients)]
         self.results: list[Result] = []
 
@@ -59,28 +66,32 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def recovery(self, since: float, within: float) -> float | None:
-        """Return the seconds until a good request that began after `since` was answered right, None if none was."""
-        deadline = time.monotonic() + within
-        while time.monotonic() < deadline:
-            ends = [r.begun + r.seconds for r in self.results if r.begun > since and r.right and r.kind != "hostile"]
-            if ends:
-                return min(ends) - since
-            time.sleep(0.05)
-        return None
+    def recovery(self, within: float) -> None:
+        """Ask a good request of its own until it is answered right, and wait for every client to have asked anew.
 
-    def _client(self, seed: int) -> None:
-        choice = random.Random(seed)  # nosec B311: a soak is to be the same at every run
+        A client may wait as long as `TIMEOUT` for an answer that never comes; another asks meanwhile what still can
+        be answered. Ends without a word after `within` seconds.
+        """
+        since = time.monotonic()
+        while time.monotonic() < since + within:
+            self.results.append(result := self._asked(self._asks[0][0]))
+            if result.right and min(self._heard) > since:
+                return
+            time.sleep(PAUSE)
+
+    def _client(self, number: int) -> None:
+        choice = random.Random(number)  # nosec B311: a soak is to be the same at every run
         while not self._ended.is_set():
             result = self._asked(choice.choice(self._asks[choice.random() < SHARE]))
             self.results.append(result)
+            self._heard[number] = time.monotonic()
             if result.lost:
                 time.sleep(PAUSE)
 
     def _asked(self, ask: Ask) -> Result:
         begun = time.monotonic()
         try:
-            reply = self._server.request("POST", ask.path, ask.body, ask.headers)
+            reply = self._server.request("POST", ask.path, ask.body, ask.headers, timeout=TIMEOUT)
         except (OSError, HTTPException) as error:
             return Result(ask.kind, begun, time.monotonic() - begun, None, type(error).__name__, lost=True)
         seconds = time.monotonic() - begun

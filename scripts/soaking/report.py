@@ -1,19 +1,14 @@
-"""What came of a soak: figures by kind, the workers' memory over time, the faults, as JSON, Markdown and a plot."""
+"""What came of a soak: figures by kind, the workers' memory over time, the faults, as JSON and Markdown."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
-import matplotlib as mpl
 import numpy as np
 
-mpl.use("Agg")
-
-from matplotlib import pyplot as plt
-
-from scripts.soaking.load import Result
+from scripts.soaking.load import TIMEOUT, Result
 
 PERCENTILES = (50, 90, 99)
 WARM_UP = 0.2  # of the time, before memory is compared
@@ -33,19 +28,50 @@ class Fault:
     """A fault: when it came, what the requests in flight or begun before its end got, and the seconds to recovery."""
 
     name: str
+    at: float = 0
     skipped: str = ""
-    got: Mapping[str, int] | None = None
+    got: Mapping[str, int] = field(default_factory=dict)
+    slowest: float = 0
     recovery: float | None = None
     wrong: int = 0
 
 
-def growth(samples: Sequence[Sample]) -> float:
-    """Return how much the memory grew from the end of the warm-up to the end, as a share: a line through it."""
+@dataclass(frozen=True)
+class Soak:
+    """What came of a soak: until `ended` it was load alone, then came the faults; times are of the monotonic clock."""
+
+    results: Sequence[Result]
+    samples: Sequence[Sample]
+    ended: float
+    faults: Sequence[Fault] = ()
+
+    @property
+    def before(self) -> list[Result]:
+        """Return the requests that were answered before the faults."""
+        return [result for result in self.results if result.end <= self.ended]
+
+
+def fault(name: str, since: float, during: Sequence[Result]) -> Fault:
+    """Return what a fault at `since` did to the requests that were in flight then or begun later.
+
+    Recovery is the end of the first well-formed request that was begun after the last lost one and answered right.
+    """
+    last = max((r.begun for r in during if r.lost), default=since)
+    until = min((r.end for r in during if r.right and r.kind != "hostile" and r.begun > max(last, since)), default=None)
+    hit = [r for r in during if until is None or r.begun <= until]
+    slowest = max((r.seconds for r in hit if r.right), default=0.0)
+    wrong = sum(bool(r.wrong) and not r.lost for r in during)
+    return Fault(name, since, "", outcomes(hit), slowest, None if until is None else until - since, wrong)
+
+
+def growth(soak: Soak) -> float:
+    """Return how much the memory grew from the end of the warm-up to the faults, as a share: a line through it."""
+    samples = [sample for sample in soak.samples if sample.at <= soak.ended]
     begin, end = samples[0].at, samples[-1].at
     after = [(s.at, s.memory) for s in samples if s.at >= begin + WARM_UP * (end - begin)]
-    times, memory = np.array(after, float).T
     if len(after) < 2:
         return 0.0
+    times, memory = np.array(after, float).T
     slope, start = np.polyfit(times - times[0], memory, 1)
     return float(slope * (times[-1] - times[0]) / start)
 
@@ -66,67 +92,51 @@ def _spread(ms: Sequence[float]) -> dict[str, float]:
 
 def outcomes(results: Sequence[Result]) -> dict[str, int]:
     """Return how many requests ended how: right, wrong, or lost with a status or without a reply."""
-    found: dict[str, int] = {}
-    for result in results:
-        name = "right" if result.right else f"lost ({result.status or result.wrong})" if result.lost else "wrong"
-        found[name] = found.get(name, 0) + 1
-    return dict(sorted(found.items(), reverse=True))
+    names = ("right" if r.right else f"lost ({r.status or r.wrong})" if r.lost else "wrong" for r in results)
+    return dict(sorted(Counter(names).items(), reverse=True))
 
 
-def markdown(
-    soak: Mapping[str, object], results: Sequence[Result], samples: Sequence[Sample], faults: Sequence[Fault]
-) -> str:
-    """Return the report as a page."""
-    return "\n".join([*_head(soak, results, samples), *_faults(faults)]) + "\n"
+def markdown(said: Mapping[str, object], soak: Soak, picture: str) -> str:
+    """Return the report as a page, with the name of its plot."""
+    return "\n".join([*_head(said, soak), "", f"![memory and latency over time]({picture})", *_faults(soak)]) + "\n"
 
 
-def _head(soak: Mapping[str, object], results: Sequence[Result], samples: Sequence[Sample]) -> Iterator[str]:
+def _head(said: Mapping[str, object], soak: Soak) -> Iterator[str]:
+    before = soak.before
+    memory = [sample.memory / 1e6 for sample in soak.samples if sample.at <= soak.ended]
+    first, last, most = memory[0], memory[-1], max(memory)
     yield "# Soak"
     yield ""
-    yield "Made by `python scripts/soak.py`: " + ", ".join(f"{name} {value}" for name, value in soak.items()) + "."
-    yield "Every answer was compared with the one that the same request was given alone."
+    yield "Made by `python scripts/soak.py`: " + ", ".join(f"{name} {value}" for name, value in said.items()) + "."
+    yield "Every client asks again as soon as it is answered; a fifth of the requests are hostile ones of the corpus. Every"
+    yield "answer is compared with the one that the same request was given alone."
     yield ""
-    counted = ", ".join(f"{count:,} {name}" for name, count in outcomes(results).items())
-    yield f"- {len(results):,} requests: {counted}."
-    memory = f"{samples[0].memory / 1e6:,.0f} MB at first, {samples[-1].memory / 1e6:,.0f} MB at last"
-    yield f"- Memory of the workers: {memory}; {growth(samples):+.1%} from the end of the warm-up (a fifth) to the end."
-    yield f"- Workers' processes seen: {len({pid for s in samples for pid in s.pids})}."
-    yield ""
-    yield "![memory of the workers and latency over time](soak.png)"
+    counted = ", ".join(f"{count:,} {name}" for name, count in outcomes(before).items())
+    rate = len(before) / (soak.ended - soak.samples[0].at)
+    yield f"- {len(before):,} requests, {rate:.0f} a second: {counted}."
+    yield f"- Memory of the workers: {first:,.0f} MB at first, {last:,.0f} MB at last, {most:,.0f} MB at most;"
+    yield f"  {growth(soak):+.1%} from the end of the warm-up (a fifth of the time) to the end, by a line through it."
     yield ""
     yield "| kind | requests | p50 ms | p90 ms | p99 ms | max ms |"
     yield "| --- | --- | --- | --- | --- | --- |"
-    for name, spread in latencies(results).items():
+    for name, spread in latencies(before).items():
         figures = [f"{spread[key]:,.0f}" if key in spread else "" for key in ("p50", "p90", "p99", "max")]
         yield f"| {name} | {int(spread['count']):,} | {' | '.join(figures)} |"
 
 
-def _faults(faults: Sequence[Fault]) -> Iterator[str]:
-    if not faults:
+def _faults(soak: Soak) -> Iterator[str]:
+    if not soak.faults:
         return
-    yield from ("", "## Faults under load", "")
-    yield "| fault | requests in flight until recovery got | seconds to the first right answer | wrong answers after |"
-    yield "| --- | --- | --- | --- |"
-    for fault in faults:
-        if fault.skipped:
-            yield f"| {fault.name} | skipped: {fault.skipped} | | |"
+    yield from ("", "## Faults under the same load", "")
+    yield "Counted are the requests in flight at the fault and those begun until recovery, which is when a well-formed request"
+    yield f"that was begun after the last lost one is answered right. Clients give an answer up after {TIMEOUT:.0f} s."
+    yield ""
+    yield "| fault | requests | slowest right answer, s | recovery, s | wrong answers, then and later |"
+    yield "| --- | --- | --- | --- | --- |"
+    for found in soak.faults:
+        if found.skipped:
+            yield f"| {found.name} | skipped: {found.skipped} | | | |"
             continue
-        got = ", ".join(f"{count:,} {name}" for name, count in (fault.got or {}).items())
-        recovery = "none" if fault.recovery is None else f"{fault.recovery:.1f}"
-        yield f"| {fault.name} | {got} | {recovery} | {fault.wrong} |"
-
-
-def plot(results: Sequence[Result], samples: Sequence[Sample], path: Path) -> None:
-    """Write memory and latency over time as a PNG."""
-    begin = samples[0].at
-    picture, (above, below) = plt.subplots(2, 1, figsize=(9, 6), sharex=True, layout="constrained")
-    above.plot([s.at - begin for s in samples], [s.memory / 1e6 for s in samples], color="#2f6db3")
-    above.set(ylabel="workers' memory, MB", ylim=(0, None))
-    told = [r for r in results if not r.lost]
-    times, ms = [r.begun - begin for r in told], [1e3 * r.seconds for r in told]
-    below.plot(times, ms, ".", ms=1.5, color="#3b8f5a", alpha=0.4)
-    lost = [r for r in results if r.lost]
-    below.plot([r.begun - begin for r in lost], [1e3 * r.seconds for r in lost], "x", ms=4, color="#c0392b")
-    below.set(ylabel="a request, ms (crosses: lost)", xlabel="seconds", yscale="log")
-    picture.savefig(path, dpi=110)
-    plt.close(picture)
+        got = ", ".join(f"{count:,} {name}" for name, count in found.got.items())
+        recovery = "none" if found.recovery is None else f"{found.recovery:.1f}"
+        yield f"| {found.name} | {got} | {found.slowest:.1f} | {recovery} | {found.wrong} |"

@@ -108,8 +108,8 @@ def _head(said: Mapping[str, object], soak: Soak) -> Iterator[str]:
     yield "# Soak"
     yield ""
     yield "Made by `python scripts/soak.py`: " + ", ".join(f"{name} {value}" for name, value in said.items()) + "."
-    yield "Every client asks again as soon as it is answered; a fifth of the requests are hostile ones of the corpus. Every"
-    yield "answer is compared with the one that the same request was given alone."
+    yield "Every client asks again as soon as it is answered; a fifth of the requests are hostile ones of the corpus."
+    yield "Every answer is compared with the one that the same request was given alone."
     yield ""
     counted = ", ".join(f"{count:,} {name}" for name, count in outcomes(before).items())
     rate = len(before) / (soak.ended - soak.samples[0].at)
@@ -128,8 +128,8 @@ def _faults(soak: Soak) -> Iterator[str]:
     if not soak.faults:
         return
     yield from ("", "## Faults under the same load", "")
-    yield "Counted are the requests in flight at the fault and those begun until recovery, which is when a well-formed request"
-    yield f"that was begun after the last lost one is answered right. Clients give an answer up after {TIMEOUT:.0f} s."
+    yield "Counted are the requests in flight at the fault and those begun until recovery, which is when a well-formed"
+    yield f"request that was begun after the last lost one is answered right. Clients give an answer up after {TIMEOUT:.0f} s."
     yield ""
     yield "| fault | requests | slowest right answer, s | recovery, s | wrong answers, then and later |"
     yield "| --- | --- | --- | --- | --- |"

@@ -129,7 +129,8 @@ def _faults(soak: Soak) -> Iterator[str]:
         return
     yield from ("", "## Faults under the same load", "")
     yield "Counted are the requests in flight at the fault and those begun until recovery, which is when a well-formed"
-    yield f"request that was begun after the last lost one is answered right. Clients give an answer up after {TIMEOUT:.0f} s."
+    yield "request that was begun after the last lost one is answered right."
+    yield f"Clients give an answer up after {TIMEOUT:.0f} s."
     yield ""
     yield "| fault | requests | slowest right answer, s | recovery, s | wrong answers, then and later |"
     yield "| --- | --- | --- | --- | --- |"

@@ -4,13 +4,14 @@
 # make serve  the archives of model_store/ served on loopback until Ctrl-C, with curl lines to try
 # make bench  the whole benchmark into build/bench/ (table, JSON, plot): an hour or more; ARGS chooses less of it
 # make fuzz   request and image decoding under coverage-guided fuzzing, a minute each; ARGS="--seconds 600" for longer
+# make oldest  the tests with the versions of the stock TorchServe image, in an environment of its own
 # make clean  remove what was made: the environment, archives, pictures, caches
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
 	$$p -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
 RUN := .venv/bin/python
 
-.PHONY: demo test check serve bench fuzz environment clean
+.PHONY: demo test check serve bench fuzz oldest environment clean
 .DEFAULT_GOAL := demo
 
 demo: environment
@@ -36,10 +37,14 @@ fuzz: environment
 	@$(PYTHON) scripts/bootstrap.py --fuzz
 	$(RUN) scripts/fuzz.py $(ARGS)
 
+oldest:
+	@$(PYTHON) scripts/bootstrap.py --oldest
+	.venv-oldest/bin/python -m pytest $(ARGS)
+
 environment:
 	@test -n "$(PYTHON)" || { echo "Python 3.10 or later, with venv, is needed: set PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) scripts/bootstrap.py
 
 clean:
-	rm -rf .venv demo logs build key_file.json model_store/*.mar .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-oldest demo logs build key_file.json model_store/*.mar .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find handlers scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

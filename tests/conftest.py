@@ -131,6 +131,13 @@ def leaf() -> bytes:
 
 
 @pytest.fixture
-def compiled_at_any_speed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep networks as small as those of tests compiled, which is slower."""
+def compiled_at_any_speed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keep networks as small as those of tests compiled, which is slower.
+
+    What PyTorch 2.4 compiles switches subnormal numbers off for the process that loads it; they are switched on again.
+    """
+    import torch
+
     monkeypatch.setattr("saliency.compiling._SLOWER", float("inf"))
+    yield
+    torch.set_flush_denormal(False)

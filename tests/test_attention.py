@@ -81,6 +81,8 @@ def test_every_spelling_is_heard_and_its_gradient_is_that_of_the_matrix_in_use(s
 def test_the_options_of_fused_attention_are_followed(options: dict[str, object]) -> None:
     q, k, v = qkv()
     if "enable_gqa" in options:
+        if "enable_gqa" not in str(F.scaled_dot_product_attention.__doc__):
+            pytest.skip("this PyTorch knows no grouped queries")
         k, v = k[:, :1], v[:, :1]
     wanted = F.scaled_dot_product_attention(q, k, v, **options)  # type: ignore[arg-type]
     with Attention().around(3) as found:

@@ -11,6 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+
+from scripts.bootstrap import requirements
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = '[project]\nname = "small"\ndependencies = [{}]\n[project.optional-dependencies]\ntimm = []\ndev = ["pip"]\n'
@@ -41,9 +44,9 @@ def project(made: Path) -> Path:
     return made
 
 
-def bootstrap(project: Path) -> subprocess.CompletedProcess[str]:
+def bootstrap(project: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     """Run the project's bootstrap script, which needs no network, with the Python that runs this."""
-    command = [sys.executable, str(project / "scripts" / "bootstrap.py")]
+    command = [sys.executable, str(project / "scripts" / "bootstrap.py"), *flags]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
@@ -82,3 +85,24 @@ def test_an_environment_whose_python_is_gone_is_made_anew(project: Path) -> None
     (project / ".venv" / "bin" / "python").unlink()
     assert "making .venv" in bootstrap(project).stdout
     assert bootstrap(project).stdout == ""
+
+
+def test_the_oldest_versions_have_an_environment_of_their_own(project: Path) -> None:
+    (project / "constraints-oldest.txt").write_text("# none\n")
+    assert "making .venv-oldest" in bootstrap(project, "--oldest").stdout
+    assert (project / ".venv-oldest" / ".stamp").exists()
+    assert bootstrap(project, "--oldest").stdout == bootstrap(project).stdout == ""
+    with (project / "constraints-oldest.txt").open("a") as constraints:
+        constraints.write("# another line\n")
+    assert bootstrap(project).stdout == ""
+    assert "installing" in bootstrap(project, "--oldest").stdout
+
+
+def test_constraints_hold_versions_that_are_admitted() -> None:
+    wanted = {r.name.lower(): r for r in map(Requirement, requirements())}
+    for name in ("constraints.txt", "constraints-oldest.txt"):
+        lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith("#")]
+        pinned = {pin.name.lower(): next(iter(pin.specifier)).version for pin in map(Requirement, lines)}
+        assert {"torch", "torchvision", "captum", "numpy"} <= pinned.keys()
+        for package, version in pinned.items():
+            assert package not in wanted or wanted[package].specifier.contains(version), f"{name}: {package}"

@@ -110,9 +110,7 @@ def test_a_failing_forward_pass_reaches_no_request(caplog: pytest.LogCaptureFixt
     model.compiled._function = lambda x: 1 / 0  # type: ignore[assignment, return-value]
     with caplog.at_level(logging.WARNING, "saliency"):
         assert_as_eager(model, eager)
-    assert [record.getMessage() for record in caplog.records] == [
-        "the network is served uncompiled: ZeroDivisionError: division by zero"
-    ]
+    assert warnings(caplog) == ["the network is served uncompiled: ZeroDivisionError: division by zero"]
     assert describe(model)["compiled"] == sizes()
 
 
@@ -132,9 +130,7 @@ def test_a_failing_backward_pass_reaches_no_request(
     monkeypatch.setattr(torch.autograd, "grad", failing_once)
     with caplog.at_level(logging.WARNING, "saliency"):
         assert_as_eager(model, eager)
-    assert [record.getMessage() for record in caplog.records] == [
-        "the network is served uncompiled: RuntimeError: lost"
-    ]
+    assert warnings(caplog) == ["the network is served uncompiled: RuntimeError: lost"]
 
 
 def test_memory_that_runs_out_is_no_reason_to_leave_it(caplog: pytest.LogCaptureFixture) -> None:
@@ -151,8 +147,13 @@ def test_memory_that_runs_out_is_no_reason_to_leave_it(caplog: pytest.LogCapture
     model.compiled._function = failing_once
     with caplog.at_level(logging.WARNING, "saliency"):
         assert_as_eager(model, eager)
-    assert not caplog.records
+    assert not warnings(caplog)
     assert model.compiled.sizes == sizes(1, 2)
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what was logged of ours: PyTorch traces its compiler to the same place."""
+    return [record.getMessage() for record in caplog.records if record.name.startswith("saliency")]
 
 
 def assert_as_eager(model: Classifier, eager: Classifier) -> None:

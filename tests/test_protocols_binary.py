@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kserve import InferInput, InferRequest, InferResponse
-from kserve.protocol.infer_type import RequestedOutput
 
 from saliency.protocols.binary import LENGTH
 from saliency_handler import SaliencyHandler
+from tests.kserve_client import InferInput, InferRequest, InferResponse, RequestedOutput
 from tests.networks import SIZE
 from tests.test_explainer import picture
 from tests.test_handler import ask

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kserve import InferInput, InferRequest, InferResponse
 from PIL import Image
 
 from saliency.protocols.binary import LENGTH
 from scripts.server import TorchServe
 from scripts.wire import Reply
 from tests.grpc_client import Client
+from tests.kserve_client import InferInput, InferRequest, InferResponse
 from tests.test_protocols import close
 from tests.test_server import Ask, photo, put
 

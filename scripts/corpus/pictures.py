@@ -21,10 +21,11 @@ def scene(size: tuple[int, int] = (40, 24)) -> Image.Image:
 
 
 def saved(image: Image.Image, name: str, **options: object) -> bytes | None:
-    """Return the picture in a format, None where this Pillow or the format cannot hold it."""
+    """Return the picture in a format, None where that cannot hold it or this Pillow cannot read what it wrote."""
     stream = BytesIO()
     try:
         image.save(stream, name, **options)
+        Image.open(BytesIO(stream.getvalue())).load()
     except (OSError, ValueError, KeyError):
         return None
     return stream.getvalue()

@@ -4,6 +4,7 @@
 # make serve  the archives of model_store/ served on loopback until Ctrl-C, with curl lines to try
 # make bench  the whole benchmark into build/bench/ (table, JSON, plot): an hour or more; ARGS chooses less of it
 # make fuzz   request and image decoding under coverage-guided fuzzing, a minute each; ARGS="--seconds 600" for longer
+# make soak   the embedded model under load for 15 minutes, then under faults, into build/soak/; ARGS="--archive mine.mar"
 # make oldest  the tests with the versions of the stock TorchServe image, in an environment of its own
 # make clean  remove what was made: the environment, archives, pictures, caches
 
@@ -11,7 +12,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; 
 	$$p -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
 RUN := .venv/bin/python
 
-.PHONY: demo test check serve bench fuzz oldest environment clean
+.PHONY: demo test check serve bench fuzz soak oldest environment clean
 .DEFAULT_GOAL := demo
 
 demo: environment
@@ -36,6 +37,9 @@ bench: environment
 fuzz: environment
 	@$(PYTHON) scripts/bootstrap.py --fuzz
 	$(RUN) scripts/fuzz.py $(ARGS)
+
+soak: environment
+	$(RUN) scripts/soak.py --faults $(ARGS)
 
 oldest:
 	@$(PYTHON) scripts/bootstrap.py --oldest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from scripts.corpus import by_name
@@ -29,13 +29,29 @@ def workers(server: TorchServe) -> set[object]:
 
 
 def test_a_sample_of_the_corpus_keeps_the_contract_and_the_workers(server: TorchServe) -> None:
-    before, wrong = workers(server), []
     chosen = sample()
     assert len(chosen) >= SAMPLE
-    for name, (entry, request) in chosen.items():
-        reply = server.request("POST", f"/{request.verb}/sq", request.body, request.headers)
+    hold(server, [(f"/{request.verb}/sq", entry, request) for entry, request in chosen.values()])
+
+
+def test_wrong_kserve_bodies_keep_it_on_their_own_routes(server: TorchServe) -> None:
+    asked = []
+    for entry in by_name().values():
+        if entry.name.startswith("KServe") and (request := sent(entry)):
+            verb = "explain" if entry.headers is EXPLAIN else "predict"
+            paths = (f"/v1/models/sq:{verb}", f"/v2/models/sq/{'explain' if verb == 'explain' else 'infer'}")
+            asked += [(path, entry, request) for path in paths]
+    assert len(asked) > SAMPLE
+    hold(server, asked)
+
+
+def hold(server: TorchServe, asked: Sequence[tuple[str, Entry, Sent]]) -> None:
+    """Ask each path with its request and hold the answers against the contract; the workers live on."""
+    before, wrong = workers(server), []
+    for path, entry, request in asked:
+        reply = server.request("POST", path, request.body, request.headers)
         found = faults(reply.status, reply.body, dict(reply.headers), LIMIT)
         found += [] if reply.status in entry.statuses else [f"status {reply.status}: {reply.body[:200]!r}"]
-        wrong += [f"{name}: {fault}" for fault in found]
+        wrong += [f"{entry.name}, {path}: {fault}" for fault in found]
     assert not wrong, "\n".join(wrong)
     assert workers(server) == before

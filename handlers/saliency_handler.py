@@ -91,8 +91,14 @@ class SaliencyHandler:
         """Run backprop for the predicted or requested classes, and encode predictions and saliency."""
         outcomes = iter(run.finish())
         answered = [(call, [next(outcomes) for _ in call.messages]) for call in calls]
+        classifier = self.explainer.classifier
+        last = run.deadline.later(classifier.limits.max_batch_seconds / 6)  # by then 7/8 of the timeout
+
+        def encoded(one: tuple[Call, Sequence[Found]]) -> Response:
+            return answer(*one, classifier, last)
+
         with run.measures.timed(ENCODE):
-            responses = self.explainer.crew.each(self._encoded, answered)
+            responses = self.explainer.crew.each(encoded, answered)
         run.measures.add(SIZE, len(calls))
         tally(run.measures, run.queries, answered, responses)
         return responses
@@ -127,10 +133,6 @@ class SaliencyHandler:
         if _describes(headers):
             return Call((), lambda found, classifier: json_response(self.describe_handle()))
         return read_call(_message(fields, headers), self.explainer.classifier)
-
-    def _encoded(self, answered: tuple[Call, Sequence[Found]]) -> Response:
-        """Return a request's answer as bytes."""
-        return answer(*answered, self.explainer.classifier)
 
 
 def _meters(context: Context) -> dict[str, CachingMetric]:

@@ -35,7 +35,8 @@ def main() -> None:
         if "--fuzz" in sys.argv[1:]:
             environment.add_fuzz()
     except subprocess.CalledProcessError as error:
-        sys.exit(f"the environment is not ready: {error.cmd[0]} ended with status {error.returncode}")
+        print(f"the environment is not ready: {error.cmd[0]} ended with status {error.returncode}", file=sys.stderr)
+        sys.exit(1 if error.returncode > 0 else 128 - error.returncode)  # as a shell says of what was killed
     except KeyboardInterrupt:
         sys.exit("interrupted: the next run makes the environment anew")
 

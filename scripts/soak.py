@@ -2,8 +2,9 @@
 
     python scripts/soak.py --minutes 15 --faults --out docs/soak.md
 
-The model is the embedded one, or that of `--archive model_store/mine.mar`. Exit status: 0 no answer was wrong
-and none was lost before the faults, 1 else, 2 something typed is wrong.
+The model is the embedded one, or that of `--archive model_store/mine.mar`. Exit status: 0 no answer was wrong,
+none was lost before the faults, and every fault came; 1 else; 2 something typed is wrong, or the server does not
+start or answers wrong even what it is asked alone.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import quote
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "handlers")]
@@ -32,7 +34,8 @@ from scripts.leaves.draw import draw
 from scripts.server import ServerError, TorchServe
 from scripts.soaking import asks, report
 from scripts.soaking.faults import FAULTS, Disk, SkippedError, workers
-from scripts.soaking.load import Load, alone
+from scripts.soaking.load import Load, UnfitError, alone
+from scripts.soaking.manifest import ArchiveError, named
 from scripts.soaking.plot import plot
 from scripts.soaking.report import Fault, Sample, Soak
 
@@ -47,15 +50,26 @@ def main(words: Sequence[str] | None = None) -> int:
     args = parser.parse_args(words)
     if args.archive and not args.archive.is_file():
         parser.error(f"{args.archive}: no such archive")
+    try:
+        soak = _run(args)
+    except (ArchiveError, ServerError, UnfitError) as error:
+        print(f"soak.py: {error}", file=sys.stderr)
+        return 2
+    bad = list(report.complaints(soak))
+    for line in bad[:20]:
+        print(line)
+    return int(bool(bad))
+
+
+def _run(args: argparse.Namespace) -> Soak:
+    """Return what came of a soak of a server of its own, with its report written."""
     with tempfile.TemporaryDirectory(prefix="soak-") as folder, Disk(Path(folder) / "disk") as disk:
         archive = _archive(Path(folder) / "store", args.archive)
         with TorchServe(archive.parent, SETTINGS, folder=disk) as server:
             soak = soaked(server, archive, args)
-    _write(args.out, {"model": archive.stem, "minutes": args.minutes, "clients": args.clients}, soak)
-    bad = [r for r in soak.results if r.wrong and not r.lost] + [r for r in soak.before if r.lost]
-    for result in bad[:20]:
-        print(f"{'LOST' if result.lost else 'WRONG'}: {result.kind}: {result.status} {result.wrong}")
-    return int(bool(bad))
+        model, version = named(archive)
+    _write(args.out, {"model": model, "version": version, "minutes": args.minutes, "clients": args.clients}, soak)
+    return soak
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,8 +94,8 @@ def _archive(store: Path, archive: Path | None) -> Path:
 
 def soaked(server: TorchServe, archive: Path, args: argparse.Namespace) -> Soak:
     """Return what the requests of a soak came to, the workers' memory, and what the faults did."""
-    good = list(asks.good(archive.stem, list(_pictures())))
-    hostile = list(asks.hostile(archive.stem))
+    model = quote(named(archive)[0])
+    good, hostile = list(asks.good(model, list(_pictures()))), list(asks.hostile(model))
     expected = alone(server, [*good, *hostile])
     with Load(server, good, hostile, expected, args.clients) as load, _watched(server) as samples:
         time.sleep(60 * args.minutes)
@@ -101,14 +115,16 @@ def _pictures() -> Iterator[bytes]:
 
 def _befallen(name: str, server: TorchServe, archive: Path, load: Load, settle: float) -> Fault:
     """Return what a fault did to the requests in flight, and when it was over."""
-    since = time.monotonic()
+    since, failed = time.monotonic(), ""
     try:
         FAULTS[name](server, archive)
     except SkippedError as why:
         return Fault(name, since, skipped=str(why))
+    except Exception as error:
+        failed = f"{type(error).__name__}: {error}"[:400]
     load.recovery(WITHIN)
     time.sleep(settle)
-    return report.fault(name, since, [r for r in list(load.results) if r.end > since])
+    return replace(report.fault(name, since, [r for r in list(load.results) if r.end > since]), failed=failed)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import inspect
 import io
 import json
@@ -11,12 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import saliency_handler
+from saliency.deadline import Deadline
 from saliency.explainer import Explainer
+from saliency.measures import Measures
+from saliency.message import Message
 from saliency.methods import METHODS
 from saliency.methods.attention import ATTENTION
+from saliency.protocols import read_call
 from saliency.request import read_query
 from saliency_handler import SaliencyHandler
 from tests.networks import Modules, classifier, made
@@ -140,3 +146,31 @@ def test_the_handler_file_defines_one_class_and_no_entry_point() -> None:
     classes = [member for _, member in members if member.__module__ == "saliency_handler"]
     assert classes == [SaliencyHandler]
     assert not hasattr(saliency_handler, "handle")
+
+
+@pytest.mark.parametrize("options", [{}, {"target": b"1", "against": b"1"}, {"target": b"dgo"}])
+def test_nothing_of_a_request_is_kept_when_it_is_answered(handler: SaliencyHandler, options: dict[str, Any]) -> None:
+    ask(handler, (EXPLAIN, {"data": picture(1)}))
+    gc.collect()
+    gc.disable()
+    try:
+        before = tensors()
+        ask(handler, (EXPLAIN, {"data": picture(1), **options}))
+        assert tensors() == before
+    finally:
+        gc.enable()
+
+
+def tensors() -> int:
+    """Return how many tensors there are."""
+    return sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects())
+
+
+def test_a_batch_that_is_late_is_not_encoded(handler: SaliencyHandler) -> None:
+    calls = [read_call(Message({"data": data}), handler.explainer.classifier) for data in (picture(1), b"no picture")]
+    run = handler.inference(handler.preprocess(calls), Deadline(), Measures())
+    run.deadline = Deadline(-1e9)
+    response, refused = handler.postprocess(run, calls)
+    assert (refused.status, refused.unwritten) == (415, ())
+    assert (response.status, response.kind) == (500, "DeadlineException")
+    assert response.unwritten == ((500, "DeadlineException"),)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -23,6 +25,7 @@ from saliency.pool import Pool
 from saliency.response import error_response
 from saliency.rows import Rows
 from saliency.targets import Rank
+from saliency.unpacked import Limits
 from saliency_handler import SaliencyHandler
 from tests.networks import Modules, classifier, made
 from tests.test_explainer import picture
@@ -75,11 +78,21 @@ def test_every_stage_is_timed_and_none_exceeds_the_batch(handler: SaliencyHandle
     assert sum(one[0][0] for one in seconds) <= whole + 1e-4
 
 
-def test_an_answer_that_cannot_be_written_is_counted(handler: SaliencyHandler, monkeypatch: pytest.MonkeyPatch) -> None:
-    too_large = error_response(RequestError(413, "ResponseTooLargeException", "too large"))
-    monkeypatch.setattr("saliency_handler.answer", lambda *_: too_large)
-    ask(handler, (EXPLAIN, {"data": picture(1)}))
+def test_answers_that_cannot_be_written_are_counted(handler: SaliencyHandler) -> None:
+    limits = Limits(max_response_bytes=6_000)
+    handler.explainer.classifier = replace(handler.explainer.classifier, limits=limits)
+    large = {"space": "original", "target": "top5", "render": "side_by_side"}
+    ask(handler, (EXPLAIN, {"data": picture(1), **{name: value.encode() for name, value in large.items()}}))
     assert heard(handler, REFUSED) == [(1, ["413", "ResponseTooLargeException"])]
+    data = base64.b64encode(picture(1)).decode()
+    instances = [{"data": data, "render": "none"}, {"data": data, **large}, {"data": "?"}]
+    (body,), context = ask(handler, ({"explain": "True"}, {"body": {"instances": instances}}))
+    assert (context.statuses, [entry.get("code") for entry in json.loads(body)["explanations"]]) == (
+        [200],
+        [None, 413, 400],
+    )
+    too_large = (1, ["413", "ResponseTooLargeException"])
+    assert sorted(heard(handler, REFUSED)) == [(1, ["400", "BadOptionException"]), too_large, too_large]
 
 
 @pytest.mark.parametrize(("why", "expected"), [("out of memory", 1), ("a kernel failed", 0)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,6 +134,25 @@ def test_a_batch_that_does_not_fit_is_split_until_it_does() -> None:
     model, reference = classifier(network), classifier(made(Modules))
     for rows, answer in zip(MIXED, answers(model, MIXED), strict=True):
         assert_same(answer, answers(reference, [rows])[0])
+
+
+def test_what_a_failed_pass_held_is_given_back_before_its_halves_are_tried() -> None:
+    held: list[weakref.ref[Tensor]] = []
+
+    class Holding(Modules):
+        def forward(self, x: Tensor) -> Tensor:
+            activations = self.first(x)
+            held.append(weakref.ref(activations))
+            alive = sum(len(kept) for ref in held if (kept := ref()) is not None)
+            if alive > 3:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            return super().forward(x)
+
+    model = classifier(made(Holding))
+    held.clear()
+    (answer,) = run(model, [Rows(inputs(8), PREDICTED)])
+    assert isinstance(answer, Answer)
+    assert_same(answer, answers(classifier(made(Modules)), [Rows(inputs(8), PREDICTED)])[0])
 
 
 def test_a_row_that_does_not_fit_alone_is_507_and_so_is_no_other() -> None:

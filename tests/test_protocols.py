@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import tracemalloc
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image
 
 from saliency.explainer import Explainer
 from saliency.image import decode
+from saliency.protocols.kserve_v1 import ERROR_BYTES
 from saliency.unpacked import Limits
 from saliency_handler import SaliencyHandler
 from tests.networks import SIZE, Modules, classifier, made
@@ -66,18 +68,23 @@ def outputs(said: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def close(one: object, other: object) -> None:
-    """Hold two JSON values to be the same but for the last digits of numbers; pictures are held elsewhere."""
+    """Hold two JSON values to be the same but for the last digits of numbers, and pictures but for two levels."""
     if isinstance(one, dict) and isinstance(other, dict):
         assert one.keys() == other.keys()
         for name in one.keys() - {"data"} if "encoding" in one else one:
             close(one[name], other[name])
+        if "encoding" in one:
+            levels, others = (np.asarray(Image.open(io.BytesIO(base64.b64decode(p["data"])))) for p in (one, other))
+            np.testing.assert_allclose(levels.astype(int), others.astype(int), atol=2)
     elif isinstance(one, list) and isinstance(other, list):
         assert len(one) == len(other)
         for a, b in zip(one, other, strict=True):
             close(a, b)
     elif isinstance(one, float):
         assert one == pytest.approx(other, rel=1e-3, abs=1e-6)
-    elif not (isinstance(one, str) and one.startswith("{")):
+    elif isinstance(one, str) and isinstance(other, str) and one.startswith("{"):
+        close(json.loads(one), json.loads(other))
+    else:
         assert one == other
 
 
@@ -127,12 +134,59 @@ def test_if_all_instances_fail_the_request_has_the_first_ones_status(handler: Sa
 def test_an_entry_that_does_not_fit_the_answer_is_refused_and_the_others_are_sent() -> None:
     small, large = {"data": text(1)}, {"data": text(1), "target": "top5", "render": "side_by_side"}
     plain = serving(Limits())
-    size = len(ask(plain, v1(EXPLAIN, small, small))[0][0]) + 3 * 512 + 100
+    size = len(ask(plain, v1(EXPLAIN, small, small))[0][0]) + 3 * ERROR_BYTES + 100
     handler = serving(Limits(max_response_bytes=size))
     (body,), context = ask(handler, v1(EXPLAIN, small, large, small))
     assert [entry.get("code", 200) for entry in json.loads(body)["explanations"]] == [200, 413, 200]
     assert context.statuses == [200]
     assert len(body) <= size
+
+
+@pytest.mark.parametrize("limit", [2_000, 40_000, 60_000])
+@pytest.mark.parametrize(
+    ("headers", "others"), [(EXPLAIN, {"method": "zzz"}), (EXPLAIN, {"target": "é" * 900}), (PREDICT, {})]
+)
+def test_no_answer_is_longer_than_the_limit(limit: int, headers: Mapping[str, Any], others: Mapping[str, str]) -> None:
+    handler = serving(Limits(max_response_bytes=limit))
+    good = {"data": text(1)}
+    (body,), context = ask(handler, v1(headers, good, *([{**good, **others}] * 31)))
+    assert len(body) <= limit
+    assert context.statuses == [413 if limit == 2_000 else 200]
+    entries = json.loads(body).popitem()[1] if limit > 2_000 else []
+    assert all(len(json.dumps(entry)) <= ERROR_BYTES + 100 for entry in entries[1:])
+
+
+@pytest.mark.parametrize("form", ["png", "npy", "PNG"])
+def test_an_instance_holds_no_body_of_a_request(handler: SaliencyHandler, form: str) -> None:
+    said, status = alone(handler, v1(EXPLAIN, {"body": {"data": text(1), "format": form}}, {"body": text(1)}))
+    assert (status, said["explanations"][0]["code"]) == (200, 400)
+    close(said["explanations"][1], alone(handler, (EXPLAIN, {"body": {"data": text(1)}}))[0])
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/cloudevents+json"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_json_that_was_not_parsed_on_the_way_is_told_as_well(
+    handler: SaliencyHandler, content_type: str, mark: bytes
+) -> None:
+    headers, fields = v1(EXPLAIN, {"data": text(1)})
+    raw = {"body": bytearray(mark + json.dumps(fields["body"]).encode())}
+    assert alone(handler, ({**headers, "Content-Type": content_type}, raw)) == alone(handler, (headers, fields))
+
+
+def test_the_pictures_of_a_request_share_its_limits() -> None:
+    handler = serving(Limits(max_forwards=20, max_pixels=2 * 40 * 24))
+    ig = {"method": "integrated_gradients", "steps": 9}
+    assert alone(handler, v2(EXPLAIN, "BYTES", [1], [text(1)], parameters=ig))[1] == 200
+    said, status = alone(handler, v2(EXPLAIN, "BYTES", [3], [text(1)] * 3, parameters=ig))
+    assert (status, "max_forwards" in said["message"]) == (400, True)
+    said, status = alone(handler, v1(EXPLAIN, *[{"data": text(1), **ig}] * 3))
+    assert (status, "max_forwards" in said["explanations"][0]["message"]) == (400, True)
+    image = pixels(1)
+    assert image.shape == (24, 40, 3)
+    for count, expected in ((2, 200), (3, 413)):
+        assert alone(handler, v2(PREDICT, "BYTES", [count], [text(1)] * count))[1] == expected
+        assert alone(handler, v2(PREDICT, "UINT8", [count, *image.shape], [image.tolist()] * count))[1] == expected
+    assert alone(handler, v1(PREDICT, {"data": text(1)}, {"data": text(1)}, {}))[1] == 413
 
 
 @pytest.mark.parametrize("instances", [[], {}, None, "x", 3, [{}] * 33])
@@ -198,8 +252,11 @@ def test_the_outputs_that_are_named_are_the_ones_that_come(handler: SaliencyHand
     asked = [{"name": "saliency"}, {"name": "labels"}]
     said, _ = alone(handler, v2(EXPLAIN, "BYTES", [1], [text(1)], outputs=asked))
     assert {one["name"] for one in said["outputs"]} == {"saliency", "labels"}
+    every, _ = alone(handler, v2(EXPLAIN, "BYTES", [1], [text(1)]))
+    assert alone(handler, v2(EXPLAIN, "BYTES", [1], [text(1)], outputs=[]))[0] == every
 
 
+OUTPUT = {"name": "labels", "parameters": {"binary_data": False}}
 WRONG_TENSORS: Mapping[str, tuple[Row, int]] = {
     "no data": (v2(EXPLAIN, "BYTES", [1], None), 400),
     "fewer data than the shape says": (v2(EXPLAIN, "BYTES", [2], [text(1)]), 400),
@@ -231,6 +288,19 @@ WRONG_TENSORS: Mapping[str, tuple[Row, int]] = {
     "another format": (v2(EXPLAIN, "BYTES", [1], [text(1)], parameters={"format": "npy"}), 400),
     "an unknown output": (v2(EXPLAIN, "BYTES", [1], [text(1)], outputs=[{"name": "heat"}]), 400),
     "outputs without names": (v2(EXPLAIN, "BYTES", [1], [text(1)], outputs="saliency"), 400),
+    "an output of explanations": (v2(PREDICT, "BYTES", [1], [text(1)], outputs=[{"name": "saliency"}]), 400),
+    "a picture that is not drawn": (v2(EXPLAIN, "BYTES", [1], [text(1)], outputs=[{"name": "image"}]), 400),
+    "binary data beside their outputs": (
+        v2(EXPLAIN, "BYTES", [1], [text(1)], outputs=[OUTPUT], parameters={"binary_data_output": "yes"}),
+        400,
+    ),
+    "values far beyond the model's": (v2(EXPLAIN, "FP32", [1, 3, SIZE, SIZE], [3e38] * 768), 400),
+    "truths": (v2(EXPLAIN, "UINT8", [1, 1, 1, 3], [True, False, 1]), 400),
+    "a number beyond all": (v2(EXPLAIN, "FP32", [1, 3, SIZE, SIZE], [10**400] * 768), 400),
+    "pixels for a method that makes a picture": (
+        v2(EXPLAIN, "UINT8", [1, 1, 1, 3], [1, 2, 3], parameters={"method": "activation_maximization", "target": 1}),
+        400,
+    ),
     "another model": (v2(EXPLAIN, "BYTES", [1], [text(1)], model_name="other"), 400),
     "two tensors": ((EXPLAIN, {"body": {"inputs": [{}, {}]}}), 400),
     "no tensor": ((EXPLAIN, {"body": {"inputs": [3]}}), 400),
@@ -253,6 +323,17 @@ def test_pictures_of_several_sizes_have_no_common_tensor_in_their_own_space(hand
     said, status = alone(handler, v2(EXPLAIN, "BYTES", [2], [text(1), other], parameters=asked))
     assert (status, said["option"]) == (400, "space")
     assert alone(handler, v2(EXPLAIN, "BYTES", [1], [other], parameters=asked))[1] == 200
+
+
+def test_texts_for_numbers_take_no_memory(handler: SaliencyHandler) -> None:
+    data = ["x" * 500_000, *["0"] * 499]  # as wide as the longest, they would be a gigabyte
+    row = v2(EXPLAIN, "UINT8", [1, 10, 50, 1], data)
+    tracemalloc.start()
+    try:
+        assert alone(handler, row)[1] == 400
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_maps_too_large_for_the_answer_are_refused() -> None:

@@ -112,3 +112,19 @@ def test_on_other_routes_the_header_changes_nothing(handler: SaliencyHandler) ->
     (body,), context = ask(handler, forged)
     assert context.statuses == [200]
     assert "explanations" in json.loads(body)
+
+
+@pytest.mark.parametrize(
+    ("accept", "binary", "status"),
+    [
+        ("application/octet-stream", True, 200),
+        ("application/octet-stream", False, 406),
+        ("application/json", True, 406),
+        ("application/json", False, 200),
+        ("*/*", True, 200),
+    ],
+)
+def test_accept_is_held_against_what_is_sent(handler: SaliencyHandler, accept: str, binary: bool, status: int) -> None:
+    headers, fields = request(SENT["UINT8"], "UINT8", binary_data_output=binary)
+    _, context = ask(handler, ({**headers, "Accept": accept}, fields))
+    assert context.statuses == [status]

@@ -41,11 +41,11 @@ def b64() -> str:
     return base64.b64encode(png()).decode()
 
 
-def read(fields: dict[str, Any], explain: bool = True, **said: str) -> Query:
+def read(fields: dict[str, Any], explain: bool = True, **said: Any) -> Query:
     return read_query(Message(fields, explain=explain, **said), model())
 
 
-def refusal(fields: dict[str, Any], explain: bool = True, of: Classifier | None = None, **said: str) -> RequestError:
+def refusal(fields: dict[str, Any], explain: bool = True, of: Classifier | None = None, **said: Any) -> RequestError:
     with pytest.raises(RequestError) as caught:
         read_query(Message(fields, explain=explain, **said), of or model())
     return caught.value

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import pickle
+import threading
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 import pytest
@@ -49,6 +52,30 @@ def test_no_model_comes_or_goes_over_the_wire(server: TorchServe, method: str, p
     names = {model["modelName"] for model in server.models()}
     assert "leaves" in names
     assert "evil" not in names
+
+
+@pytest.mark.parametrize("kind", ["inference", "management"])
+def test_no_workflow_is_fetched_whose_handler_would_run(server: TorchServe, kind: str) -> None:
+    asked: list[str] = []
+
+    class Offering(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+    with HTTPServer(("127.0.0.1", 0), Offering) as offering:
+        thread = threading.Thread(target=offering.serve_forever, daemon=True)
+        thread.start()
+        for url in (
+            f"http://127.0.0.1:{offering.server_port}/evil.war",
+            "file:///etc/hostname",
+            "../evil.war",
+            "evil.war",
+        ):
+            path = f"/workflows?workflow_name=evil&url={quote(url, safe='')}"
+            assert 400 <= send(server.management_url + path, "POST", None, None, server.token(kind)).status < 500
+        offering.shutdown()
+    assert asked == []
 
 
 def test_everything_listens_on_loopback_alone(server: TorchServe) -> None:

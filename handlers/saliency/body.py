@@ -81,8 +81,13 @@ def check_size(length: int, explanation: Explanation, max_bytes: int) -> None:
         "render none": as_json and render != "none",
     }
     instead = " or ".join(name for name, helps in smaller.items() if helps) or "a smaller top_k"
-    said = f"the answer has {length:,} bytes or more, and the limit is {max_bytes:,}; ask for {instead}"
-    raise RequestError(413, "ResponseTooLargeException", said)
+    raise too_large(length, max_bytes, instead)
+
+
+def too_large(length: int, limit: int, instead: str) -> RequestError:
+    """Return the 413 for an answer that is longer than the limit, with what to ask for instead."""
+    said = f"the answer has {length:,} bytes or more, and the limit is {limit:,}; ask for {instead}"
+    return RequestError(413, "ResponseTooLargeException", said)
 
 
 def _answer(explanation: Explanation, entries: Sequence[Body]) -> Body:

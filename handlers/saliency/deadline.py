@@ -20,6 +20,10 @@ class Deadline:
         """Return the deadline that is so many seconds away."""
         return cls(time.monotonic() + seconds)
 
+    def later(self, seconds: float) -> Deadline:
+        """Return the deadline that is so many seconds after this one."""
+        return Deadline(self.at + seconds)
+
     @property
     def passed(self) -> bool:
         """Return whether it is too late to begin anything."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from textwrap import shorten
+from typing import TypeVar
 
 logger = logging.getLogger(__name__)
+E = TypeVar("E", bound=BaseException)
 
 
 class RequestError(Exception):
@@ -41,11 +43,24 @@ def out_of_memory(error: BaseException) -> bool:
 def refused(error: Exception, doing: str) -> RequestError:
     """Return what a request is told of an exception: itself, 507 where memory ran out, else 500, which is logged."""
     if isinstance(error, RequestError):
-        return error
+        return without_frames(error)
     if out_of_memory(error):
+        without_frames(error)
         return RequestError(507, "OutOfMemoryException", "out of memory, even for this request alone")
     logger.error("%s failed", doing, exc_info=error)
+    without_frames(error)
     return RequestError(500, "InternalServerException", f"the server failed in {doing} of this request")
+
+
+def without_frames(error: E) -> E:
+    """Return an exception without the frames that it came through: they hold on to tensors and pictures."""
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
 
 
 def bad_option(option: str, message: str) -> RequestError:

@@ -40,6 +40,7 @@ class Run:
         self, explainer: Explainer, queries: Sequence[Query | RequestError], deadline: Deadline, measures: Measures
     ) -> None:
         self.queries = queries
+        self.deadline = deadline
         self.measures = measures
         self._outcomes: list[Outcome | RequestError | None] = [
             q if isinstance(q, RequestError) else None for q in queries

@@ -134,7 +134,8 @@ def preprocessed(values: NDArray[np.float32], spec: InputSpec) -> Picture:
 def as_picture(values: NDArray[np.float32], spec: InputSpec) -> Image.Image:
     """Return a network's input [C, H, W] as the picture that it is, levels beyond 0 to 255 cut off."""
     mean, std = (np.array(v, np.float32)[:, None, None] for v in (spec.mean, spec.std))
-    levels = np.rint(np.clip(255 * (values * std + mean), 0, 255)).astype(np.uint8)
+    with np.errstate(over="ignore"):
+        levels = np.rint(np.clip(255 * (values * std + mean), 0, 255)).astype(np.uint8)
     return Image.fromarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0))
 
 

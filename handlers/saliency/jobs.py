@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from saliency.body import not_finite
 from saliency.errors import RequestError
 from saliency.evidence import judged
 from saliency.explanation import Explanation, Prediction, Scalar, TargetMap, View
-from saliency.image import project
+from saliency.image import Picture, project
 from saliency.methods import METHODS
 from saliency.methods.base import Maps, Shows, Subject
 from saliency.model import Classifier
@@ -35,7 +36,7 @@ def job(query: Query, x: Tensor, classifier: Classifier) -> Job:
     """Yield the rows that a query needs, its input `x` [1, C, H, W] first; return its predictions or explanation."""
     if query.objective is None:
         answer = yield Rows(x)
-        return Scores(answer.logits[0], classifier).ranked(query.options.top_k)
+        return Scores(answer.logits[0], classifier, query.picture).ranked(query.options.top_k)
     subject = Subject(x, query.objective, classifier.input, classifier.attention)
     if _scores_suffice(query.options):
         clean = yield Rows(x, query.objective, gradient=False)
@@ -68,12 +69,12 @@ def _proved(explanation: Explanation, query: Query, subject: Subject, clean: Ans
 
 
 class Scores:
-    """The clean picture's logits [K], as predictions; RequestError 500 where they are not finite."""
+    """The clean picture's logits [K], as predictions; RequestError where they are not finite."""
 
-    def __init__(self, logits: Tensor, classifier: Classifier) -> None:
+    def __init__(self, logits: Tensor, classifier: Classifier, picture: Picture) -> None:
         values = logits.numpy().astype(np.float64)
         if not np.isfinite(values).all():
-            raise RequestError(500, "NonFiniteException", "the model's output for this picture is not finite")
+            raise _not_finite("the model's output", picture)
         self._logits = logits
         self._probabilities = softmax(values)
         self._names = classifier.labels.names
@@ -89,7 +90,7 @@ class Scores:
 
 def _explanation(query: Query, classifier: Classifier, clean: Answer, maps: Maps | None) -> Explanation:
     """Return the explanation of a query whose clean picture is row 0 of `clean`; without maps, its scores alone."""
-    options, scores = query.options, Scores(clean.logits[0], classifier)
+    options, scores = query.options, Scores(clean.logits[0], classifier, query.picture)
     used = {name: getattr(options, name) for name in MAP_OPTIONS}
     parameters = asdict(query.parameters)  # type: ignore[call-overload]
     return Explanation(
@@ -128,11 +129,19 @@ def _target_maps(query: Query, clean: Answer, scores: Scores, maps: Maps | None)
 
 
 def _values(query: Query, maps: Maps) -> Sequence[NDArray[np.float32]]:
-    """Return the maps reduced, on the CPU, in the space asked for; RequestError 500 where they are not finite."""
+    """Return the maps reduced, on the CPU, in the space asked for; RequestError where they are not finite."""
     options = query.options
     values = reduced(maps.values.float(), options.reduce, options.polarity).cpu().contiguous().numpy()
     if not np.isfinite(values).all():
-        raise RequestError(500, "NonFiniteException", "the saliency of this picture is not finite")
+        raise _not_finite("the saliency", query.picture)
     if options.space == "input":
         return list(values)
     return [project(value, query.picture.crop, *query.picture.original.size) for value in values]
+
+
+def _not_finite(what: str, picture: Picture) -> RequestError:
+    """Return the 500 of values that are not finite; for an input that was sent as it is, its sender's 400."""
+    if picture.given is None:
+        return not_finite(what)
+    said = f"{what} for this input is not finite: are its values of the scale that the model was trained with?"
+    return RequestError(400, "NonFiniteException", said, "inputs")

@@ -10,7 +10,7 @@ from saliency.measures import EXPLANATIONS, PREDICTIONS, REFUSED, Measures
 from saliency.protocols.base import Call, Found
 from saliency.request import Query
 from saliency.response import Response
-from saliency.targets import Rank
+from saliency.targets import INDEX, Rank
 
 Asked = Query | RequestError
 
@@ -30,9 +30,9 @@ def tally(
             measures.add(EXPLANATIONS, 1, query.options.method, target_kind(query))
         else:
             measures.add(PREDICTIONS, 1)
-    for (_, found), response in zip(answered, responses, strict=True):
-        if response.kind and not any(isinstance(outcome, RequestError) for outcome in found):
-            measures.add(REFUSED, 1, str(response.status), response.kind)
+    for response in responses:
+        for status, kind in response.unwritten:
+            measures.add(REFUSED, 1, str(status), kind)
 
 
 def target_kind(query: Query) -> str:
@@ -42,7 +42,7 @@ def target_kind(query: Query) -> str:
         return "predicted" if targets == (Rank(0),) else "top_k"
     if len(targets) > 1:
         return "several"
-    return "index" if str(targets[0]).strip().isdecimal() else "label"
+    return "index" if INDEX.fullmatch(str(targets[0]).strip()) else "label"
 
 
 def of_each(calls: Sequence[Call], queries: Sequence[Asked]) -> Iterator[list[Asked]]:

@@ -18,7 +18,8 @@ DATA = ("data", "body")
 class Message:
     """One request as TorchServe hands it over: its fields, and what its route and headers say.
 
-    `json_length` is what KServe's header says of a body that has binary data behind its JSON.
+    `json_length` is what KServe's header says of a body that has binary data behind its JSON; `pictures` is how many
+    share the request's limits.
     """
 
     fields: Mapping[str, object]
@@ -27,6 +28,7 @@ class Message:
     path_options: str = ""
     explain: bool = False
     json_length: str = ""
+    pictures: int = 1
 
 
 def gathered(message: Message) -> tuple[object, dict[str, object]]:

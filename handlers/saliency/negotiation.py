@@ -8,7 +8,12 @@ from types import MappingProxyType
 from saliency.errors import RequestError
 
 CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
-    {"json": "application/json", "png": "image/png", "npy": "application/x-npy"}
+    {
+        "json": "application/json",
+        "png": "image/png",
+        "npy": "application/x-npy",
+        "binary": "application/octet-stream",  # JSON with tensors behind it
+    }
 )
 
 

@@ -9,7 +9,7 @@ import torch
 
 from saliency.deadline import NEVER, Deadline, too_late
 from saliency.engine import Pass
-from saliency.errors import RequestError, out_of_memory, refused
+from saliency.errors import RequestError, out_of_memory, refused, without_frames
 from saliency.measures import BACKWARD, FORWARD, SPLITS, Measures
 from saliency.model import Classifier
 from saliency.rows import Answer, Rows
@@ -52,7 +52,7 @@ class Pool:
             try:
                 self._passes[index] = self._forwarded(batch)
             except Exception as error:  # answers() tries again in smaller batches and says what is wrong with which
-                logger.warning("a forward pass of %d rows failed and is split: %s", rows, error)
+                logger.warning("a forward pass of %d rows failed and is split: %s", rows, without_frames(error))
 
     def answers(self) -> list[Answer | RequestError]:
         """Return what came of each entry; an entry that fails is its own error and no one else's."""
@@ -86,6 +86,7 @@ class Pool:
             return
         logger.warning("a batch of %d pieces failed and is split: %s", len(batch), failure)
         self._measures.add(SPLITS, int(out_of_memory(failure)))
+        without_frames(failure)  # what the failed pass held is what the halves need
         for half in _halves(batch):
             yield from self._run(half)
 

@@ -43,6 +43,7 @@ class Query:
 
 def read_query(message: Message, classifier: Classifier) -> Query:
     """Return the query of a message, or raise the RequestError that its sender gets."""
+    classifier = replace(classifier, limits=classifier.limits.shared(message.pictures))
     data, sent = gathered(message)
     asked = read_options(sent, classifier.defaults)
     _check_route(message, asked.options, sent)
@@ -79,7 +80,7 @@ def _from_array(values: NDArray[np.generic], classifier: Classifier) -> Picture:
 
 def _no_picture(data: object, options: Options, parameters: object, classifier: Classifier) -> Picture:
     """Return the grey that a method without a picture begins with; a 400 for a picture, or for classes not named."""
-    if data:
+    if isinstance(data, np.ndarray) or data:
         raise bad_option("data", f"'{options.method}' makes a picture and takes none")
     if getattr(parameters, "unit", None) is None and any(isinstance(target, Rank) for target in options.target):
         raise bad_option("target", f"'{options.method}' sees no picture that a class could be predicted of: name one")

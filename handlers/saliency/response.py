@@ -23,13 +23,17 @@ PLACE = "@"  # stands for a picture until its base64 is set in
 
 @dataclass(frozen=True)
 class Response:
-    """What one request is sent; `kind` is the type of the error that it is."""
+    """What one request is sent; `kind` is the type of the error that it is.
+
+    `unwritten` holds status and type for each picture that was answered, and whose answer could not be encoded.
+    """
 
     body: bytes
     content_type: str
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     kind: str = ""
+    unwritten: tuple[tuple[int, str], ...] = ()
 
 
 def encode(explanation: Explanation, max_bytes: int) -> Response:

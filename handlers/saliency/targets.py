@@ -15,7 +15,7 @@ from saliency.schema import shown
 
 MOST_TARGETS = 100
 _TOP = re.compile(r"top([0-9]{1,9})")
-_INDEX = re.compile(r"[+-]?[0-9]{1,18}")
+INDEX = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def find_class(said: str | int, labels: Labels, option: str) -> int:
     A text of digits is a label where there is such a label, so that a label sent back means its class, else an index.
     """
     if isinstance(said, str):
-        if said in labels.names or not _INDEX.fullmatch(said):
+        if said in labels.names or not INDEX.fullmatch(said):
             return labels.find(said, option)
         said = int(said)
     if not 0 <= said < len(labels.names):

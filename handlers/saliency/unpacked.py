@@ -31,22 +31,30 @@ CPU_ROWS = 16  # a CPU takes a row of 64 two to three times as long: activations
 
 @dataclass(frozen=True)
 class Limits:
-    """What may be spent: pixels a picture, bytes an answer; targets, passes, seconds a request; rows, bytes a batch.
+    """What may be spent: bytes an answer; pixels, passes, seconds a request; targets a picture; rows, bytes a batch.
 
     A request that would pass `max_forwards` pictures through the network, or take `max_seconds`, is not begun. Nothing
     of a batch is begun after `max_batch_seconds`; by default, three quarters of the archive's responseTimeout. A
-    request by KServe's protocols holds `max_instances` pictures at most.
+    request by KServe's protocols holds `max_instances` pictures at most, and each may spend an equal share.
     """
 
     max_pixels: int = 50_000_000
     max_response_bytes: int = 6_553_500
     max_targets: int = 20
     max_forwards: int = 5_000
-    max_seconds: int = 60
+    max_seconds: float = 60
     max_batch_seconds: int = 90
     max_instances: int = 32
     max_batch_rows: int = 64
     memory_bytes: int = 2 << 30
+
+    def shared(self, pictures: int) -> Limits:
+        """Return the limits of each of the pictures of one request: pixels, passes and seconds are the request's."""
+        if pictures == 1:
+            return self
+        pixels, forwards = self.max_pixels // pictures, self.max_forwards // pictures
+        seconds = self.max_seconds / pictures
+        return replace(self, max_pixels=pixels, max_forwards=forwards, max_seconds=seconds)
 
     def rows(self, device: torch.device) -> int:
         """Return the most rows of a batch on a device, whatever fits its memory."""

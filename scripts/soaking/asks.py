@@ -26,16 +26,19 @@ FORMS: Sequence[Mapping[str, str]] = (
 )
 LARGEST = 200_000  # bytes of a hostile request: a soak is to hold the worker, not the wire, to its work
 HOSTILE = 60
+RIGHT = frozenset({200})
+TAKEN = RIGHT | {422}  # a method, a layer or a class that this network may not have
 
 
 @dataclass(frozen=True)
 class Ask:
-    """One request, and the kind of it that figures are given for."""
+    """One request, the kind of it that figures are given for, and the statuses that may answer it."""
 
     kind: str
     path: str
     body: bytes
     headers: Mapping[str, str] = field(hash=False)
+    statuses: frozenset[int] = RIGHT
 
 
 def good(model: str, pictures: Sequence[bytes]) -> Iterator[Ask]:
@@ -46,7 +49,8 @@ def good(model: str, pictures: Sequence[bytes]) -> Iterator[Ask]:
         for fields in FORMS:
             body, content_type = form([Part("data", picture, "x"), *(Part(k, v) for k, v in fields.items())])
             kind = fields.get("method", "gradient" if "render" not in fields else "scores")
-            yield Ask(kind, f"/explanations/{model}", body, {"Content-Type": content_type})
+            statuses = TAKEN if "method" in fields else RIGHT
+            yield Ask(kind, f"/explanations/{model}", body, {"Content-Type": content_type}, statuses)
         instances = [{"data": text, "method": "grad_cam"}, {"data": "!"}, {"data": text, "target": 1}]
         yield Ask("KServe v1", f"/v1/models/{model}:explain", _json(instances=instances), JSON)
         tensor = {"name": "x", "shape": [1], "datatype": "BYTES", "data": [text]}
@@ -55,10 +59,10 @@ def good(model: str, pictures: Sequence[bytes]) -> Iterator[Ask]:
 
 def hostile(model: str) -> Iterator[Ask]:
     """Yield requests spread over the corpus, of those that HTTP carries as they are."""
-    made = [sent(entry) for entry in by_name().values() if entry.headers in (EXPLAIN, PREDICT)]
-    small = [each for each in made if each and len(each.body) < LARGEST]
-    for each in small[:: max(1, len(small) // HOSTILE)]:
-        yield Ask("hostile", f"/{each.verb}/{model}", each.body, each.headers)
+    made = [(sent(entry), entry.statuses) for entry in by_name().values() if entry.headers in (EXPLAIN, PREDICT)]
+    small = [(each, statuses) for each, statuses in made if each and len(each.body) < LARGEST]
+    for each, statuses in small[:: max(1, len(small) // HOSTILE)]:
+        yield Ask("hostile", f"/{each.verb}/{model}", each.body, each.headers, statuses)
 
 
 def _json(**fields: object) -> bytes:

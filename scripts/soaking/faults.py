@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
 import subprocess
 import time
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import cast
+from urllib.parse import quote
 
 from scripts.server import TorchServe
+from scripts.soaking.manifest import named, other_version, versioned
 
-MANIFEST = "MAR-INF/MANIFEST.json"
 FULL = 8.0  # seconds that the disk stays full
 
 
@@ -37,24 +36,16 @@ def worker_killed(server: TorchServe, archive: Path) -> None:
 
 def registered_again(server: TorchServe, archive: Path) -> None:
     """Unregister the model and register it again."""
-    _managed(server, "DELETE", f"/models/{archive.stem}/1.0")
-    _managed(server, "POST", f"/models?url={archive.name}&initial_workers=1&synchronous=true")
+    name, version = map(quote, named(archive))
+    _managed(server, "DELETE", f"/models/{name}/{version}")
+    _registered(server, archive)
 
 
 def second_version(server: TorchServe, archive: Path) -> None:
     """Register a second version beside the first and make it the default."""
-    other = archive.with_name(f"{archive.stem}-2.mar")
-    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(other, "w") as new:
-        for item in old.infolist():
-            new.writestr(item, _renamed(old.read(item)) if item.filename == MANIFEST else old.read(item))
-    _managed(server, "POST", f"/models?url={other.name}&initial_workers=1&synchronous=true")
-    _managed(server, "PUT", f"/models/{archive.stem}/2.0/set-default")
-
-
-def _renamed(manifest: bytes) -> bytes:
-    said = json.loads(manifest)
-    said["model"]["modelVersion"] = "2.0"
-    return json.dumps(said).encode()
+    version = other_version(archive)
+    _registered(server, versioned(archive, version))
+    _managed(server, "PUT", f"/models/{quote(named(archive)[0])}/{version}/set-default")
 
 
 def disk_full(server: TorchServe, archive: Path) -> None:
@@ -109,6 +100,11 @@ class Disk:
     def __exit__(self, *error: object) -> None:
         if self._mounted:
             subprocess.run([shutil.which("umount") or "umount", str(self.folder)], check=True)
+
+
+def _registered(server: TorchServe, archive: Path) -> None:
+    """Register an archive of the store with one worker."""
+    _managed(server, "POST", f"/models?url={quote(archive.name)}&initial_workers=1&synchronous=true")
 
 
 def _managed(server: TorchServe, method: str, path: str) -> None:

@@ -25,7 +25,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault: when it came, what the requests in flight or begun before its end got, and the seconds to recovery."""
+    """A fault: when it came, what the requests in flight or begun before its end got, and the seconds to recovery.
+
+    `failed` is why it could not be made to happen to its end.
+    """
 
     name: str
     at: float = 0
@@ -34,6 +37,7 @@ class Fault:
     slowest: float = 0
     recovery: float | None = None
     wrong: int = 0
+    failed: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,17 @@ def outcomes(results: Sequence[Result]) -> dict[str, int]:
     return dict(sorted(Counter(names).items(), reverse=True))
 
 
+def complaints(soak: Soak) -> Iterator[str]:
+    """Yield what a soak is not to have: wrong answers, losses before the faults, faults not made or not over."""
+    yield from (f"FAILED: {fault.name}: {fault.failed}" for fault in soak.faults if fault.failed)
+    ended = (fault for fault in soak.faults if fault.recovery is None and not fault.skipped)
+    yield from (f"NO RECOVERY: {fault.name}" for fault in ended)
+    for result in soak.results:
+        if result.wrong and not result.lost:
+            yield f"WRONG: {result.kind}: {result.status} {result.wrong}"
+    yield from (f"LOST: {result.kind}: {result.status} {result.wrong}" for result in soak.before if result.lost)
+
+
 def markdown(said: Mapping[str, object], soak: Soak, picture: str) -> str:
     """Return the report as a page, with the name of its plot."""
     return "\n".join([*_head(said, soak), "", f"![memory and latency over time]({picture})", *_faults(soak)]) + "\n"
@@ -139,5 +154,6 @@ def _faults(soak: Soak) -> Iterator[str]:
             yield f"| {found.name} | skipped: {found.skipped} | | | |"
             continue
         got = ", ".join(f"{count:,} {name}" for name, count in found.got.items())
+        got = f"failed: {' '.join(found.failed.split()).replace('|', '/')}; {got}" if found.failed else got
         recovery = "none" if found.recovery is None else f"{found.recovery:.1f}"
         yield f"| {found.name} | {got} | {found.slowest:.1f} | {recovery} | {found.wrong} |"

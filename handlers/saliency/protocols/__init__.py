@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
-from saliency.errors import refused
-from saliency.message import Message
+from saliency.deadline import NEVER, Deadline, too_late
+from saliency.errors import RequestError, refused
+from saliency.message import Message, parsed
 from saliency.model import Classifier
 from saliency.protocols import kserve_v1, kserve_v2, plain
 from saliency.protocols.base import Call, Found
@@ -23,11 +25,14 @@ PROTOCOLS: Mapping[str, Callable[[Mapping[str, object], Message, Classifier], Ca
 
 def read_call(message: Message, classifier: Classifier) -> Call:
     """Return what a request is made of; what is wrong with the whole of it is its only message."""
-    body = message.fields.get("body")
+    body = message.fields.get("body") if len(message.fields) == 1 else None
     try:
-        if message.json_length and isinstance(body, bytes | bytearray):
-            return kserve_v2.read(unpacked(bytes(body), message.json_length), message, classifier)
-        if len(message.fields) == 1 and isinstance(body, dict):
+        if isinstance(body, bytes | bytearray):
+            if message.json_length:
+                return kserve_v2.read(unpacked(bytes(body), message.json_length), message, classifier)
+            if "json" in message.content_type.lower():  # TorchServe parses what is called application/json, no other
+                body = parsed(body)
+        if isinstance(body, dict):
             for field, read in PROTOCOLS.items():
                 if field in body:
                     return read(body, message, classifier)
@@ -36,9 +41,13 @@ def read_call(message: Message, classifier: Classifier) -> Call:
         return Call((refused(error, "the reading"),), plain.answer)
 
 
-def answer(call: Call, found: Sequence[Found], classifier: Classifier) -> Response:
-    """Return a call's outcomes, one a message, as the one answer that it gets."""
+def answer(call: Call, found: Sequence[Found], classifier: Classifier, deadline: Deadline = NEVER) -> Response:
+    """Return a call's outcomes, one a message, as the one answer that it gets; past the deadline no map is encoded."""
     try:
+        if deadline.passed and not all(isinstance(outcome, RequestError) for outcome in found):
+            raise too_late()
         return call.answer(found, classifier)
     except Exception as error:
-        return error_response(refused(error, "the encoding"))
+        response = error_response(refused(error, "the encoding"))
+        told = any(isinstance(outcome, RequestError) for outcome in found)
+        return response if told else replace(response, unwritten=((response.status, response.kind),))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from saliency.errors import RequestError
 from saliency.jobs import Outcome
@@ -22,6 +22,17 @@ class Call:
 
     messages: tuple[Message | RequestError, ...]
     answer: Answering
+
+
+def sharing(messages: Sequence[Message | RequestError]) -> tuple[Message | RequestError, ...]:
+    """Return the messages of one request, which share its limits."""
+    count = len(messages)
+    return tuple(replace(each, pictures=count) if isinstance(each, Message) else each for each in messages)
+
+
+def is_json(value: object) -> bool:
+    """Tell whether option `format` asks for JSON."""
+    return isinstance(value, str) and value.strip().lower() == "json"
 
 
 def malformed(message: str, option: str | None = None) -> RequestError:

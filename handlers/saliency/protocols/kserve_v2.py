@@ -11,7 +11,7 @@ from saliency.jobs import Outcome
 from saliency.message import DATA, Message
 from saliency.model import Classifier
 from saliency.negotiation import accepted
-from saliency.protocols.base import Call, Found, check_names, malformed
+from saliency.protocols.base import Call, Found, check_names, is_json, malformed, sharing
 from saliency.protocols.outputs import OUTPUTS, Wanted, answered
 from saliency.protocols.tensors import pictures
 from saliency.response import Response, error_response
@@ -23,7 +23,6 @@ BINARY, ALL_BINARY = "binary_data", "binary_data_output"
 
 def read(body: Mapping[str, object], message: Message, classifier: Classifier) -> Call:
     """Return the call of a body; RequestError where it is not what the protocol says."""
-    accepted(message.accept, ("json",))
     check_names(body, (FIELD, "parameters", "outputs", "id", "model_name", "model_version"), "the body")
     _check_model(body, classifier)
     tensor = _tensor(body[FIELD])
@@ -32,12 +31,13 @@ def read(body: Mapping[str, object], message: Message, classifier: Classifier) -
         raise malformed("'id' must be text", "id")
     options = _parameters(body.get("parameters")) | _parameters(tensor.get("parameters"))
     wanted = _wanted(body.get("outputs"), options.pop(ALL_BINARY, None))
-    if options.get("format", "json") != "json":
+    accepted(message.accept, ("binary",) if wanted.binary else ("json",))
+    if not is_json(options.get("format", "json")):
         raise bad_option("format", "the answer is made of tensors: 'format' must be json")
     data = pictures(tensor, classifier)
     each = Message({}, accept="application/json", explain=message.explain)
-    messages = tuple(replace(each, fields={"data": one, **options}) for one in data)
-    return Call(messages, partial(_answer, identity=identity, wanted=wanted))
+    messages = [replace(each, fields={"data": one, **options}) for one in data]
+    return Call(sharing(messages), partial(_answer, identity=identity, wanted=wanted))
 
 
 def _check_model(body: Mapping[str, object], classifier: Classifier) -> None:
@@ -68,11 +68,12 @@ def _parameters(value: object) -> dict[str, object]:
 
 def _wanted(outputs: object, all_binary: object) -> Wanted:
     """Return the outputs that are wanted, and those of them that are to be binary data."""
-    if outputs is None:
-        return Wanted((), OUTPUTS if _truth(all_binary, ALL_BINARY) else ())
+    every = _truth(all_binary, ALL_BINARY)
+    if outputs is None or outputs == []:
+        return Wanted((), OUTPUTS if every else ())
     if not isinstance(outputs, list) or not all(isinstance(output, dict) for output in outputs):
         raise malformed("'outputs' must be a list of objects with 'name'", "outputs")
-    binary = {_output(output): output.get("parameters") or {BINARY: all_binary} for output in outputs}
+    binary = {_output(output): {BINARY: every, **_parameters(output.get("parameters"))} for output in outputs}
     return Wanted(tuple(binary), tuple(name for name, said in binary.items() if _truth(said.get(BINARY), BINARY)))
 
 

@@ -10,13 +10,14 @@ from types import MappingProxyType
 
 import numpy as np
 
-from saliency.body import drawn, value_range
-from saliency.errors import RequestError, bad_option
+from saliency.body import drawn, too_large, value_range
+from saliency.errors import bad_option
 from saliency.explanation import Explanation, Prediction, TargetMap
 from saliency.jobs import Outcome
 from saliency.methods.base import Shows
 from saliency.model import Classifier
 from saliency.png import to_png
+from saliency.protocols.base import malformed
 from saliency.protocols.binary import DTYPES, LENGTH
 from saliency.protocols.tensors import Tensor
 from saliency.response import Response
@@ -33,20 +34,23 @@ class Wanted:
 
 
 def answered(found: Sequence[Outcome], classifier: Classifier, identity: str | None, wanted: Wanted) -> Response:
-    """Return the answer; RequestError 413 where it is too long, 400 where the pictures' maps differ in size."""
+    """Return the answer; RequestError 413 where it is too long, 400 for maps of several sizes or a lacking output."""
     limit = classifier.limits.max_response_bytes
     explanations = [one for one in found if isinstance(one, Explanation)]
     predictions = [one.predictions if isinstance(one, Explanation) else one for one in found]
     head: dict[str, object] = {"model_name": classifier.name, "model_version": classifier.version}
     head |= {} if identity is None else {"id": identity}
     head |= {"parameters": _parameters(explanations[0])} if explanations else {}
+    names: list[str] = []
     texts: list[str] = []
     data: list[bytes] = []
     for tensor in _tensors(predictions, explanations, wanted, limit):
         text, behind = tensor.binary() if tensor.name in wanted.binary else tensor.json()
+        names.append(tensor.name)
         texts.append(text)
         data.append(behind)
         _check(sum(map(len, (*texts, *data))), limit)
+    _check_named(wanted, names)
     text = f'{json.dumps(head, allow_nan=False, separators=(",", ":"))[:-1]},"outputs":[{",".join(texts)}]}}'
     return _response(text.encode("ascii"), b"".join(data), limit)
 
@@ -67,10 +71,14 @@ def _parameters(explanation: Explanation) -> dict[str, object]:
 
 def _check(length: int, limit: int) -> None:
     if length > limit:
-        said = (
-            f"the answer has {length:,} bytes or more, and the limit is {limit:,}; ask for fewer pictures or targets,"
-        )
-        raise RequestError(413, "ResponseTooLargeException", f"{said} or name the 'outputs' that are needed")
+        raise too_large(length, limit, "fewer pictures or targets, or name the 'outputs' that are needed")
+
+
+def _check_named(wanted: Wanted, made: Sequence[str]) -> None:
+    """Raise a 400 for an output that was named, and that an answer to this request does not have."""
+    if lacking := [name for name in wanted.names if name not in made]:
+        said = f"this request has no output '{lacking[0]}': it takes an explanation, 'render' or 'against'"
+        raise malformed(said, "outputs")
 
 
 def _tensors(

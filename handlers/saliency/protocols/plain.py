@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from saliency.body import too_large
 from saliency.errors import RequestError
 from saliency.explanation import Explanation
 from saliency.message import Message
@@ -24,10 +25,13 @@ def answer(found: Sequence[Found], classifier: Classifier) -> Response:
 
 
 def answered(outcome: Found, classifier: Classifier, max_bytes: int) -> Response:
-    """Return one picture's outcome as bytes; RequestError as `encode` raises it."""
+    """Return one picture's outcome as bytes; RequestError as `encode` raises it, 413 above `max_bytes`."""
     if isinstance(outcome, RequestError):
         return error_response(outcome)
     if isinstance(outcome, Explanation):
         return encode(outcome, max_bytes)
     display = classifier.labels.display
-    return json_response(classes_body([(display(p.index), p.probability) for p in outcome]))
+    response = json_response(classes_body([(display(p.index), p.probability) for p in outcome]))
+    if len(response.body) > max_bytes:
+        raise too_large(len(response.body), max_bytes, "a smaller top_k")
+    return response

@@ -86,7 +86,7 @@ def _bytes(data: object, shape: tuple[int, ...], classifier: Classifier) -> list
     """Return arrays uint8 [H, W, C]; RequestError 413 for too many pixels."""
     if len(shape) != 4 or shape[3] not in CHANNELS:
         raise malformed("a UINT8 tensor must be [N, H, W, C], with 1, 3 or 4 channels", "inputs")
-    limit = classifier.limits.max_pixels
+    limit = classifier.limits.shared(shape[0]).max_pixels
     if shape[1] * shape[2] > limit:
         said = f"a picture has {shape[1] * shape[2]:,} pixels, and the limit is {limit:,} (max_pixels)"
         raise RequestError(413, "ImageTooLargeException", said, "inputs")
@@ -113,14 +113,25 @@ def _sides(spec: InputSpec) -> tuple[int, int, int]:
 
 def _values(data: object, shape: tuple[int, ...], kinds: str) -> NDArray[np.generic]:
     """Return the numbers of a list, flat or nested, as an array of the tensor's shape."""
-    try:
-        values = np.asarray(data if isinstance(data, list | np.ndarray) else None)
-    except (ValueError, OverflowError):  # lists of different lengths, or nested beyond numpy's limit
-        values = np.empty(0, object)
+    values = data if isinstance(data, np.ndarray) else _numbers(data)
     count = math.prod(shape)
     if values.dtype.kind not in kinds or values.size != count or not count or values.shape not in ((count,), shape):
         raise malformed(f"'data' must hold {count:,} numbers, as 'shape' says, flat or nested", "inputs")
     return values.reshape(shape)
+
+
+def _numbers(data: object) -> NDArray[np.generic]:
+    """Return a list's numbers in its shape, and nothing for what is no list of whole or real numbers.
+
+    As objects first: numpy would write every text as wide as the longest before it could be told that there are any.
+    """
+    nothing = np.empty(0, object)
+    try:
+        given = np.asarray(data, object) if isinstance(data, list) else nothing
+        kinds = set(map(type, given.ravel().tolist()))
+        return given.astype(np.int64 if kinds == {int} else np.float64) if kinds <= {int, float} else nothing
+    except (ValueError, OverflowError):  # lists of different lengths, nested beyond numpy's limit, or 10 ** 400
+        return nothing
 
 
 DATATYPES: Mapping[str, Callable[[object, tuple[int, ...], Classifier], list[object]]] = MappingProxyType(

@@ -29,10 +29,17 @@ from saliency.options import OPTIONS, PARAMETERS
 from saliency.protocols import PROTOCOLS
 from scripts.corpus import entries, files
 from scripts.corpus.entry import EXPLAIN
+from scripts.corpus.pictures import saved, scene
 
 LONGEST = 8_192  # bytes of an input
 FINDINGS = ("crash-*", "timeout-*", "oom-*", "leak-*")
-EXPLAINS, AS_JSON, FORM, WITH_PICTURE = 4, 1, 16, 32  # bits of an input's first byte, as scripts/harness.py reads it
+EXPLAINS, AS_JSON, BINARY, FORM, WITH_PICTURE = (
+    4,
+    1,
+    8,
+    16,
+    32,
+)  # bits of an input's first byte, as scripts/harness.py reads it
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -115,6 +122,17 @@ def request_seeds() -> Iterator[bytes]:
             yield bytes([head | kind]) + route + body
     for name in METHODS:
         yield bytes([EXPLAINS | FORM]) + f"method={name}&target=cat\nimage/png;q=0.5, */*\n".encode()
+    yield from _binary_seeds()
+
+
+def _binary_seeds() -> Iterator[bytes]:
+    """Yield tensors behind their JSON, whose length stands where `Accept` does in other inputs."""
+    picture = saved(scene((4, 2)), "PNG") or b""
+    element = len(picture).to_bytes(4, "little") + picture
+    for datatype, shape, data in (("BYTES", [1], element), ("UINT8", [1, 2, 4, 3], bytes(24)), ("FP32", [1], bytes(4))):
+        tensor = {"name": "x", "shape": shape, "datatype": datatype, "parameters": {"binary_data_size": len(data)}}
+        said = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+        yield bytes([EXPLAINS | BINARY]) + b"\n%d\n" % len(said) + said + data
 
 
 def _bodies(fields: Mapping[str, object]) -> Iterator[tuple[int, bytes]]:

@@ -75,6 +75,8 @@ def message(data: bytes) -> Message:
     choice, rest = data[0] if data else 0, data[1:]
     path, accept, body = (*rest.split(b"\n", 2), b"", b"", b"")[:3]
     path_options, accepted = path.decode("utf-8", "surrogateescape"), accept.decode("latin-1")
+    if choice & 8:
+        return Message({"body": bytearray(body)}, explain=bool(choice & 4), json_length=accepted)
     return Message(fields(choice >> 4, body), CONTENT_TYPES[choice & 3], accepted, path_options, bool(choice & 4))
 
 

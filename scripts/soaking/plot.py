@@ -29,6 +29,6 @@ def plot(soak: Soak, path: Path) -> None:
         for axes in (above, below):
             axes.axvline(fault.at - begin, color="#888888", ls=":", lw=1)
         where = (fault.at - begin, 0.96 - 0.09 * number)
-        above.annotate(f" {fault.name}", where, xycoords=("data", "axes fraction"), va="top", fontsize=7)
+        above.annotate(f"{fault.name} ", where, xycoords=("data", "axes fraction"), ha="right", va="top", fontsize=7)
     picture.savefig(path, dpi=110)
     plt.close(picture)

@@ -81,6 +81,19 @@ def test_a_failed_install_is_not_ready_and_destroys_nothing(project: Path) -> No
     assert (project / ".venv" / "kept").exists()
 
 
+def test_an_install_that_is_killed_is_begun_anew(project: Path) -> None:
+    (packages,) = (project / ".venv" / "lib").glob("python*/site-packages")
+    killed = "import os, sys\nif 'pip' in sys.orig_argv and 'install' in sys.orig_argv:\n    os.kill(os.getpid(), 9)\n"
+    (packages / "sitecustomize.py").write_text(killed)
+    with (project / "constraints.txt").open("a") as constraints:
+        constraints.write("# one more line\n")
+    done = bootstrap(project)
+    assert done.returncode == 1
+    assert f"ended with status {128 + 9}" in done.stderr
+    assert "making .venv" in bootstrap(project).stdout
+    assert not (project / ".venv" / "kept").exists()
+
+
 def test_an_environment_whose_python_is_gone_is_made_anew(project: Path) -> None:
     (project / ".venv" / "bin" / "python").unlink()
     assert "making .venv" in bootstrap(project).stdout

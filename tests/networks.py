@@ -8,13 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saliency.image import InputSpec
-from saliency.labels import Labels
-from saliency.layers import find_layers
 from saliency.model import Classifier
-from saliency.rules import count_rectifiers
-from saliency.transformers import find_attention
 from saliency.unpacked import Limits
+from scripts.corpus.network import classifier_of
 from tests.models.transformer import Transformer
 
 SIZE = 16
@@ -88,27 +84,10 @@ def made(make: Callable[[], nn.Module], seed: int = 0, dtype: torch.dtype = torc
 
 def classifier(network: nn.Module, size: int = SIZE, limits: Limits | None = None, **defaults: object) -> Classifier:
     """Return a classifier of a network, ready to explain."""
-    dtype = next(network.parameters()).dtype
-    example = torch.randn(1, 3, size, size, dtype=dtype, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        classes = network(example).shape[1]
+        classes = network(torch.zeros(1, 3, size, size, dtype=next(network.parameters()).dtype)).shape[1]
     names = ("cat", "dog", "crane", "apple pie", "crane", *map(str, range(5, classes)))[:classes]
-    spec = InputSpec((size, size), (size,), "bilinear", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    return Classifier(
-        name="net",
-        version="1.0",
-        network=network,
-        device=torch.device("cpu"),
-        memory_format=torch.contiguous_format,
-        labels=Labels(names),
-        input=spec,
-        layers=find_layers(network, network, example),
-        rectifiers=count_rectifiers(network, example),
-        attention=find_attention(network, torch.cat([example, -example])),
-        defaults=defaults,
-        limits=limits or Limits(),
-        self_check={},
-    )
+    return classifier_of(network, size, names, limits or Limits(), defaults)
 
 
 def inputs(count: int = 1, size: int = SIZE, seed: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:

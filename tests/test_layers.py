@@ -71,7 +71,7 @@ def test_a_network_without_a_grid_has_no_default() -> None:
     ],
 )
 def test_defaults_are_those_that_people_choose(arch: str, default: str) -> None:
-    torchvision = pytest.importorskip("torchvision")
+    torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed")
     network = made(lambda: torchvision.models.get_model(arch))
     if arch.startswith("vit"):  # its head starts at zero, which mutes every layer
         nn.init.normal_(network.get_parameter("heads.head.weight"), std=0.02)

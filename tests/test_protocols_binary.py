@@ -12,10 +12,10 @@ import pytest
 from saliency.protocols.binary import LENGTH
 from saliency_handler import SaliencyHandler
 from tests.kserve_client import InferInput, InferRequest, InferResponse, RequestedOutput
+from tests.kserving import EXPLAIN, Row, close, handler, outputs, pixels, text, v2
 from tests.networks import SIZE
 from tests.test_explainer import picture
 from tests.test_handler import ask
-from tests.test_protocols import EXPLAIN, Row, close, handler, outputs, pixels, text, v2
 
 __all__ = ["handler"]
 

@@ -315,7 +315,7 @@ def test_the_default_answer_for_a_real_network_is_small() -> None:
     weights, photo = DATA / "weights" / "squeezenet1_1.pt", DATA / "photos" / "great_grey_owl.jpg"
     if not (weights.exists() and photo.exists()):
         pytest.skip("../shared/data, with SqueezeNet's weights and the photographs, is not here")
-    torchvision = pytest.importorskip("torchvision")
+    torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed")
     network = torchvision.models.squeezenet1_1()
     network.load_state_dict(torch.load(weights, weights_only=True))
     with Image.open(photo) as image:

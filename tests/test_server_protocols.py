@@ -18,7 +18,7 @@ from scripts.server import TorchServe
 from scripts.wire import Reply
 from tests.grpc_client import Client
 from tests.kserve_client import InferInput, InferRequest, InferResponse
-from tests.test_protocols import close
+from tests.kserving import close
 from tests.test_server import Ask, photo, put
 
 MODEL = "gelu"  # batches of 8

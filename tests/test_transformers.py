@@ -64,13 +64,13 @@ def test_a_head_of_zeros_hides_what_is_read_and_the_class_token_or_all_patches_s
 
 
 def test_two_heads_on_two_tokens_read_both() -> None:
-    timm = pytest.importorskip("timm")
+    timm = pytest.importorskip("timm", reason="timm is not installed")
     network = made(lambda: timm.create_model("deit_tiny_distilled_patch16_224", img_size=64, depth=2))
     assert found(network, 64) == SelfAttention(2, 2, (4, 4), (0, 1), None)
 
 
 def test_a_class_token_that_only_the_patches_outlive_is_not_read() -> None:
-    timm = pytest.importorskip("timm")
+    timm = pytest.importorskip("timm", reason="timm is not installed")
     network = made(lambda: timm.create_model("beit_base_patch16_224", img_size=64, depth=2, embed_dim=24, num_heads=2))
     assert found(network, 64).read == tuple(range(1, 17))
 

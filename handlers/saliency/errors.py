@@ -42,13 +42,13 @@ def out_of_memory(error: BaseException) -> bool:
 
 def refused(error: Exception, doing: str) -> RequestError:
     """Return what a request is told of an exception: itself, 507 where memory ran out, else 500, which is logged."""
-    if isinstance(error, RequestError):
-        return without_frames(error)
-    if out_of_memory(error):
-        without_frames(error)
-        return RequestError(507, "OutOfMemoryException", "out of memory, even for this request alone")
-    logger.error("%s failed", doing, exc_info=error)
+    if not isinstance(error, RequestError) and not out_of_memory(error):
+        logger.error("%s failed", doing, exc_info=error)
     without_frames(error)
+    if isinstance(error, RequestError):
+        return error
+    if out_of_memory(error):
+        return RequestError(507, "OutOfMemoryException", "out of memory, even for this request alone")
     return RequestError(500, "InternalServerException", f"the server failed in {doing} of this request")
 
 

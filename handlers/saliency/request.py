@@ -43,7 +43,8 @@ class Query:
 
 def read_query(message: Message, classifier: Classifier) -> Query:
     """Return the query of a message, or raise the RequestError that its sender gets."""
-    classifier = replace(classifier, limits=classifier.limits.shared(message.pictures))
+    if message.pictures > 1:
+        classifier = replace(classifier, limits=classifier.limits.shared(message.pictures))
     data, sent = gathered(message)
     asked = read_options(sent, classifier.defaults)
     _check_route(message, asked.options, sent)

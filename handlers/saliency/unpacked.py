@@ -50,8 +50,6 @@ class Limits:
 
     def shared(self, pictures: int) -> Limits:
         """Return the limits of each of the pictures of one request: pixels, passes and seconds are the request's."""
-        if pictures == 1:
-            return self
         pixels, forwards = self.max_pixels // pictures, self.max_forwards // pictures
         seconds = self.max_seconds / pictures
         return replace(self, max_pixels=pixels, max_forwards=forwards, max_seconds=seconds)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
 import torch
 from torch import nn
 
@@ -13,6 +16,7 @@ from saliency.rules import count_rectifiers
 from saliency.transformers import find_attention
 from saliency.unpacked import Limits
 
+NONE: Mapping[str, object] = MappingProxyType({})
 LABELS = ("cat", "dog", "crane", "apple pie", "crane", "Ça va?", "日本", "it's; a = b & c/d")
 
 
@@ -20,20 +24,27 @@ def small_classifier(limits: Limits | None = None) -> Classifier:
     """Return a seeded classifier of 16 x 16 pixels, its labels awkward ones."""
     torch.manual_seed(0)
     layers = (nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, len(LABELS)))
-    network = nn.Sequential(*layers).eval().requires_grad_(False)
-    example = torch.randn(1, 3, 16, 16)
+    return classifier_of(nn.Sequential(*layers).eval().requires_grad_(False), 16, LABELS, limits or Limits())
+
+
+def classifier_of(
+    network: nn.Module, size: int, labels: Sequence[str], limits: Limits, defaults: Mapping[str, object] = NONE
+) -> Classifier:
+    """Return the classifier of a frozen network that sees colour pictures of `size` x `size` pixels, on the CPU."""
+    dtype = next(network.parameters()).dtype
+    example = torch.randn(1, 3, size, size, dtype=dtype, generator=torch.Generator().manual_seed(1))
     return Classifier(
         name="net",
         version="1.0",
         network=network,
         device=torch.device("cpu"),
         memory_format=torch.contiguous_format,
-        labels=Labels(LABELS),
-        input=InputSpec((16, 16), (16,), "bilinear", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
+        labels=Labels(tuple(labels)),
+        input=InputSpec((size, size), (size,), "bilinear", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
         layers=find_layers(network, network, example),
         rectifiers=count_rectifiers(network, example),
         attention=find_attention(network, torch.cat([example, -example])),
-        defaults={},
-        limits=limits or Limits(),
+        defaults=defaults,
+        limits=limits,
         self_check={},
     )

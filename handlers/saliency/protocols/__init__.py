@@ -32,6 +32,7 @@ def read_call(message: Message, classifier: Classifier) -> Call:
                 return kserve_v2.read(unpacked(bytes(body), message.json_length), message, classifier)
             if "json" in message.content_type.lower():  # TorchServe parses what is called application/json, no other
                 body = parsed(body)
+                message = replace(message, fields={"body": body}) if isinstance(body, dict) else message
         if isinstance(body, dict):
             for field, read in PROTOCOLS.items():
                 if field in body:

@@ -1,0 +1,100 @@
+"""KServe's first protocol as the handler reads and answers it: instances, an entry each."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from saliency.protocols.kserve_v1 import ERROR_BYTES
+from saliency.unpacked import Limits
+from saliency_handler import SaliencyHandler
+from tests.kserving import EXPLAIN, PREDICT, alone, close, handler, serving, text, v1
+from tests.test_explainer import picture
+from tests.test_handler import ask
+
+__all__ = ["handler"]
+
+
+def test_every_instance_is_answered_by_its_own_options(handler: SaliencyHandler) -> None:
+    asked = [{"data": text(1), "target": "dog"}, {"data": {"b64": text(2)}, "method": "grad_cam", "render": "overlay"}]
+    said, status = alone(handler, v1(EXPLAIN, *asked))
+    assert (status, list(said)) == (200, ["explanations"])
+    for entry, options in zip(said["explanations"], asked, strict=True):
+        close(entry, alone(handler, (EXPLAIN, {"body": options}))[0])
+
+
+def test_predictions_of_instances_are_those_of_the_plain_route(handler: SaliencyHandler) -> None:
+    said, status = alone(handler, v1(PREDICT, {"data": text(1)}, {"data": text(2), "explain": True, "top_k": 2}))
+    assert (status, list(said)) == (200, ["predictions"])
+    assert said["predictions"][0] == alone(handler, (PREDICT, {"body": picture(1)}))[0]
+    assert len(said["predictions"][1]["predictions"]) == 2
+    assert said["predictions"][1]["explanations"][0]["method"] == "gradient"
+
+
+WRONG_INSTANCES: Mapping[str, tuple[object, int]] = {
+    "no picture": ({"data": base64.b64encode(b"no picture").decode()}, 415),
+    "no data": ({}, 400),
+    "no object": ([1], 400),
+    "an unknown option": ({"data": "", "colour": 1}, 400),
+    "no base64": ({"data": "!"}, 400),
+    "another format": ({"data": text(1), "format": "png"}, 400),
+    "an unknown label": ({"data": text(1), "target": "dgo"}, 422),
+    "instances in an instance": ({"instances": [{"data": text(1)}]}, 400),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_INSTANCES)
+def test_an_instance_that_fails_is_its_error_object_and_harms_no_other(handler: SaliencyHandler, name: str) -> None:
+    wrong, code = WRONG_INSTANCES[name]
+    said, status = alone(handler, v1(EXPLAIN, {"data": text(1)}, wrong, {"data": text(2)}))
+    good, error, other = said["explanations"]
+    assert (status, error["code"]) == (200, code)
+    close([good, other], [alone(handler, (EXPLAIN, {"body": {"data": text(i)}}))[0] for i in (1, 2)])
+
+
+def test_if_all_instances_fail_the_request_has_the_first_ones_status(handler: SaliencyHandler) -> None:
+    said, status = alone(handler, v1(EXPLAIN, {"data": text(1), "target": "dgo"}, {}))
+    assert status == 422
+    assert [entry["code"] for entry in said["explanations"]] == [422, 400]
+
+
+def test_an_entry_that_does_not_fit_the_answer_is_refused_and_the_others_are_sent() -> None:
+    small, large = {"data": text(1)}, {"data": text(1), "target": "top5", "render": "side_by_side"}
+    plain = serving(Limits())
+    size = len(ask(plain, v1(EXPLAIN, small, small))[0][0]) + 3 * ERROR_BYTES + 100
+    handler = serving(Limits(max_response_bytes=size))
+    (body,), context = ask(handler, v1(EXPLAIN, small, large, small))
+    assert [entry.get("code", 200) for entry in json.loads(body)["explanations"]] == [200, 413, 200]
+    assert context.statuses == [200]
+    assert len(body) <= size
+
+
+@pytest.mark.parametrize("limit", [2_000, 40_000, 60_000])
+@pytest.mark.parametrize(
+    ("headers", "others"), [(EXPLAIN, {"method": "zzz"}), (EXPLAIN, {"target": "é" * 900}), (PREDICT, {})]
+)
+def test_no_answer_is_longer_than_the_limit(limit: int, headers: Mapping[str, Any], others: Mapping[str, str]) -> None:
+    handler = serving(Limits(max_response_bytes=limit))
+    good = {"data": text(1)}
+    (body,), context = ask(handler, v1(headers, good, *([{**good, **others}] * 31)))
+    assert len(body) <= limit
+    assert context.statuses == [413 if limit == 2_000 else 200]
+    entries = json.loads(body).popitem()[1] if limit > 2_000 else []
+    assert all(len(json.dumps(entry)) <= ERROR_BYTES + 100 for entry in entries[1:])
+
+
+@pytest.mark.parametrize("form", ["png", "npy", "PNG"])
+def test_an_instance_holds_no_body_of_a_request(handler: SaliencyHandler, form: str) -> None:
+    said, status = alone(handler, v1(EXPLAIN, {"body": {"data": text(1), "format": form}}, {"body": text(1)}))
+    assert (status, said["explanations"][0]["code"]) == (200, 400)
+    close(said["explanations"][1], alone(handler, (EXPLAIN, {"body": {"data": text(1)}}))[0])
+
+
+@pytest.mark.parametrize("instances", [[], {}, None, "x", 3, [{}] * 33])
+def test_what_is_no_list_of_a_few_instances_is_refused(handler: SaliencyHandler, instances: object) -> None:
+    said, status = alone(handler, (EXPLAIN, {"body": {"instances": instances}}))
+    assert (status, said["option"]) == (400, "instances")

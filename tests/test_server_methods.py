@@ -18,7 +18,7 @@ from saliency.methods.base import Shows
 from scripts.server import TorchServe
 from scripts.wire import Reply
 from tests.asking import cheap
-from tests.test_server import HEARD, Ask, assert_same, photo, put, said, together
+from tests.serving import HEARD, Ask, assert_same, photo, put, said, together
 
 BATCH = 8
 MODELS = {"sq/2.0": HEARD, "flat": "1", "transformer": "1", "gelu": "1", "scripted": "1"}  # and a class of each

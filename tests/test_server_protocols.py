@@ -19,7 +19,7 @@ from scripts.wire import Reply
 from tests.grpc_client import Client
 from tests.kserve_client import InferInput, InferRequest, InferResponse
 from tests.kserving import close
-from tests.test_server import Ask, photo, put
+from tests.serving import Ask, photo, put
 
 MODEL = "gelu"  # batches of 8
 JSON = {"Content-Type": "application/json"}

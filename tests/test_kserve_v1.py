@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from saliency.protocols.kserve_v1 import ERROR_BYTES
+from saliency.errors import RequestError
+from saliency.protocols.kserve_v1 import ERROR_BYTES, _short
 from saliency.unpacked import Limits
 from saliency_handler import SaliencyHandler
 from tests.kserving import EXPLAIN, PREDICT, alone, close, handler, serving, text, v1
@@ -98,3 +99,8 @@ def test_an_instance_holds_no_body_of_a_request(handler: SaliencyHandler, form: 
 def test_what_is_no_list_of_a_few_instances_is_refused(handler: SaliencyHandler, instances: object) -> None:
     said, status = alone(handler, (EXPLAIN, {"body": {"instances": instances}}))
     assert (status, said["option"]) == (400, "instances")
+
+
+def test_an_error_whose_option_alone_is_long_is_cut_as_far_as_may_be() -> None:
+    response = _short(RequestError(400, "BadOptionException", "no" * 900, "x" * 2_000))
+    assert json.loads(response.body)["message"] == "…"

@@ -71,9 +71,8 @@ def _entry(outcome: Found, classifier: Classifier, left: int) -> Response:
 
 def _short(error: RequestError) -> Response:
     """Return an error object of ERROR_BYTES at most: its message is cut where it is longer."""
-    response = error_response(error)
-    while len(response.body) > ERROR_BYTES and len(error.message) > 1:
-        cut = error.message[: len(error.message) * 3 // 4]
-        error = RequestError(error.status, error.kind, cut.rstrip("…") + "…", error.option)
-        response = error_response(error)
+    response, text = error_response(error), error.message
+    while len(response.body) > ERROR_BYTES and text:
+        text = text[: len(text) * 3 // 4]
+        response = error_response(RequestError(error.status, error.kind, f"{text}…", error.option))
     return response

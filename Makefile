@@ -1,12 +1,12 @@
-# make demo   everything from nothing: environment, embedded model, archive, server, explained pictures in demo/
-# make test   everything from nothing: environment, all tests, a real TorchServe among them
-# make check  lint, format, types, and what bandit and pip-audit know of holes
-# make serve  the archives of model_store/ served on loopback until Ctrl-C, with curl lines to try
-# make bench  the whole benchmark into build/bench/ (table, JSON, plot): an hour or more; ARGS chooses less of it
-# make fuzz   request and image decoding under coverage-guided fuzzing, a minute each; ARGS="--seconds 600" for longer
-# make soak   the embedded model under load for 15 minutes, then under faults, into build/soak/; ARGS="--archive mine.mar"
-# make oldest  the tests with the versions of the stock TorchServe image, in an environment of its own
-# make clean  remove what was made: the environment, archives, pictures, caches
+# make demo    install everything, archive the embedded model, serve it, and write explained pictures to demo/
+# make test    install everything, and run all tests, some of them against a real TorchServe
+# make check   lint, format, types, import rules, and known vulnerabilities of code (bandit) and packages (pip-audit)
+# make serve   serve the archives of model_store/ on loopback until Ctrl-C, and print requests to try
+# make bench   all measurements, into build/bench/ (table, JSON, plot): an hour or more; ARGS selects some of them
+# make fuzz    requests and pictures under coverage-guided fuzzing, one minute each; ARGS="--seconds 600" for longer
+# make soak    the embedded model under load for 15 minutes, then under faults, into build/soak/; ARGS="--archive mine.mar"
+# make oldest  the tests with the versions of the stock TorchServe image, in a separate environment
+# make clean   remove everything that was made: environments, archives, pictures, caches
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
 	$$p -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
@@ -25,21 +25,22 @@ check: environment
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
-	$(RUN) -m bandit --quiet --configfile pyproject.toml --recursive handlers scripts
-	$(RUN) scripts/audit.py
+	PYTHONPATH=handlers:scripts .venv/bin/lint-imports
+	$(RUN) -m bandit --quiet --configfile pyproject.toml --recursive handlers scripts tools
+	$(RUN) -m tools.audit
 
 serve: environment
 	$(RUN) scripts/serve.py
 
 bench: environment
-	$(RUN) scripts/benchmark.py --out build/bench $(ARGS)
+	$(RUN) -m tools.benchmark --out build/bench $(ARGS)
 
 fuzz: environment
 	@$(PYTHON) scripts/bootstrap.py --fuzz
-	$(RUN) scripts/fuzz.py $(ARGS)
+	$(RUN) -m tools.fuzz $(ARGS)
 
 soak: environment
-	$(RUN) scripts/soak.py --faults $(ARGS)
+	$(RUN) -m tools.soak --faults $(ARGS)
 
 oldest:
 	@$(PYTHON) scripts/bootstrap.py --oldest
@@ -51,4 +52,4 @@ environment:
 
 clean:
 	rm -rf .venv .venv-oldest demo logs build key_file.json model_store/*.mar .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find handlers scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find handlers scripts tools tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""An explanation to answer with, and what an answer says."""
+"""Explanations to encode, and the decoding of answers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from saliency.explanation import Explanation, Prediction, TargetMap, View
-from saliency.image import InputSpec, Picture
-from saliency.response import (
-    Response,
-)
+from torchserve_saliency.images.preprocessing import InputSpec, Picture
+from torchserve_saliency.responses.encoding import Response
+from torchserve_saliency.responses.explanation import Explanation, Prediction, TargetMap, View
 
 LIMIT = 6_553_500
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -38,8 +36,10 @@ def small_picture(size: int = 16, channels: int = 3) -> Picture:
     return Picture(original, pixels, CROP, InputSpec(size=(size, size)))
 
 
-def explained(*maps: NDArray[np.float32], view: View | None = None, form: str = "json", **other: Any) -> Explanation:
-    """Return an explanation of these maps, float32 [16, 16] each where none are given."""
+def make_explanation(
+    *maps: NDArray[np.float32], view: View | None = None, form: str = "json", **other: Any
+) -> Explanation:
+    """Return an explanation with these maps, or with one random map float32 [16, 16] if there are none."""
     targets = maps or (np.random.default_rng(1).exponential(size=(16, 16)).astype(np.float32),)
     explanation = Explanation(
         model="resnet18",
@@ -55,8 +55,8 @@ def explained(*maps: NDArray[np.float32], view: View | None = None, form: str = 
     return replace(explanation, **other)
 
 
-def said_by(response: Response) -> dict[str, Any]:
-    """Return the value of a JSON response, strictly read."""
+def json_of(response: Response) -> dict[str, Any]:
+    """Return the value of a JSON response, in strict JSON."""
     assert response.content_type == "application/json"
     value = json.loads(response.body.decode("ascii"), parse_constant=pytest.fail)
     assert isinstance(value, dict)
@@ -64,12 +64,12 @@ def said_by(response: Response) -> dict[str, Any]:
 
 
 def picture_in(data: str) -> Image.Image:
-    """Return a base64 picture."""
+    """Return the picture in a base64 text."""
     return Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
 
 
 def decoded(saliency: Mapping[str, Any]) -> NDArray[np.float64]:
-    """Return a sent map as the contract decodes it."""
+    """Return the values of the field `saliency`, decoded as the contract says."""
     image = picture_in(saliency["data"])
     assert (image.format, image.mode) == ("PNG", "L")
     pixels = np.asarray(image, np.float64).reshape(saliency["shape"])

@@ -1,4 +1,4 @@
-"""Unpacked archives of small networks, laid out by hand."""
+"""Unpacked archives of small networks, written without the archiving command."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import torch
 import yaml
 from torch import nn
 
-from saliency.networks import own_network
-from scripts.archiving.arguments import Wanted, read_arguments
+from torchserve_saliency.model.architectures import network_from_file
+from torchserve_saliency_cli.archiving.arguments import ArchiveArguments
+from torchserve_saliency_cli.archiving.command_line import read_arguments
 
 SMALL = {"size": [16, 16], "resize": [16], "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
 HEAD = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
-# a convolution, a batch norm that has seen something, a rectifier, a head
+# a convolution, a batch norm with random statistics, a ReLU, a linear head
 PLAIN = """
 class Net(nn.Module):
     def __init__(self):
@@ -35,13 +36,13 @@ class Net(nn.Module):
 
 
 def returning(expression: str) -> str:
-    """Return PLAIN's code with `expression` of `x` (the picture) and `logits` as what it puts out."""
+    """Return the code of PLAIN with another output: an expression of `x` (the picture) and `logits`."""
     head, _, _ = PLAIN.rpartition("return")
     return f"{head}logits = self.head(self.features(x))\n        return {expression}\n"
 
 
 def model_file(folder: Path, code: str = PLAIN, name: str = "net.py") -> Path:
-    """Return a model file that holds `code`, torch imported as usual."""
+    """Write a model file with imports and `code`, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
     path.write_text(HEAD + code, encoding="utf-8")
@@ -49,19 +50,22 @@ def model_file(folder: Path, code: str = PLAIN, name: str = "net.py") -> Path:
 
 
 def seeded(path: Path, seed: int = 0) -> nn.Module:
-    """Return the network of a model file with seeded weights."""
+    """Return the network of a model file, with seeded weights."""
     torch.manual_seed(seed)
-    return own_network(path)
+    return network_from_file(path)
 
 
 def unpacked(folder: Path, code: str = PLAIN, **handler: object) -> Path:
-    """Return a folder as TorchServe leaves an archive of the network in `code`; `handler` goes to its section."""
+    """Write an unpacked archive of the network in `code`, and return its folder.
+
+    `handler` are keys of that section of its configuration.
+    """
     state = seeded(model_file(folder, code)).state_dict()
     return laid_out(folder, state, {"input": SMALL, **handler}, modelFile="net.py")
 
 
 def laid_out(folder: Path, state: object, handler: Mapping[str, object], **manifest: object) -> Path:
-    """Return a folder with weights, manifest and configuration."""
+    """Write the weights, manifest and configuration of an unpacked archive, and return its folder."""
     (folder / "MAR-INF").mkdir(parents=True, exist_ok=True)
     torch.save(state, folder / "net.pt")
     model = {"modelName": "net", "modelVersion": "1.0", "serializedFile": "net.pt", **manifest}
@@ -71,23 +75,23 @@ def laid_out(folder: Path, state: object, handler: Mapping[str, object], **manif
 
 
 def scripted(path: Path, network: nn.Module, freeze: bool = False) -> Path:
-    """Return a TorchScript file of a network, which is frozen if that is asked for."""
+    """Write a TorchScript file of a network, frozen if `freeze` is true, and return its path."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # TorchScript goes out of use; its files do not
+        warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated, but its files are still in use
         script = torch.jit.script(network.eval())
         (torch.jit.freeze(script) if freeze else script).save(str(path))
     return path
 
 
 def configured(folder: Path, **keys: object) -> Path:
-    """Return the folder of an unpacked archive, top-level keys of its configuration set."""
+    """Set top-level keys in the configuration of an unpacked archive, and return its folder."""
     path = folder / "model-config.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | keys))
     return folder
 
 
-def wanted(*words: str) -> Wanted:
-    """Return what the command line asks for, the name given."""
+def parsed_arguments(*words: str) -> ArchiveArguments:
+    """Return the arguments of an `archive` command line, with a model name."""
     return read_arguments(["--model-name", "m", *words])
 
 

@@ -1,4 +1,4 @@
-"""Classifiers compiled without a compiler, and what their compiled network was asked."""
+"""Classifiers compiled with a backend that needs no compiler, and a record of their compiled passes."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from dataclasses import replace
 import pytest
 from torch import Tensor
 
-from saliency.compiling import compile_network
-from saliency.model import Classifier
-from saliency.precision import Precision
 from tests.networks import inputs
+from torchserve_saliency.model.acceleration.compilation import compile_network
+from torchserve_saliency.model.acceleration.precision import Precision
+from torchserve_saliency.model.classifier import Classifier
 
-FAST: Mapping[str, object] = {"backend": "aot_eager"}  # traced, without a compiler's minute
+FAST: Mapping[str, object] = {"backend": "aot_eager"}  # only traces, instead of a minute of compilation
 
 
 def compiled(model: Classifier, rows: int = 2, options: Mapping[str, object] = FAST) -> Classifier:
     """Return a classifier compiled for batches of up to `rows`."""
-    done = compile_network(model.network, options, inputs(rows), Precision())
-    assert done is not None
-    return replace(model, compiled=done)
+    network = compile_network(model.network, options, inputs(rows), Precision())
+    assert network is not None
+    return replace(model, compiled=network)
 
 
 def sizes(*each: int) -> dict[str, tuple[int, ...]]:
-    """Return these batch sizes for either kind of pass."""
+    """Return these batch sizes for both kinds of pass."""
     return {"prediction": each, "gradient": each}
 
 
 def runs_of(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list that grows by the rows of each batch that the compiled network runs."""
+    """Return a list to which each compiled pass appends its number of rows."""
     assert model.compiled is not None
-    run, seen = model.compiled._function, []
+    function, batches = model.compiled._function, []
 
     def counted(x: Tensor) -> Tensor:
-        seen.append(len(x))
-        return run(x)
+        batches.append(len(x))
+        return function(x)
 
     monkeypatch.setattr(model.compiled, "_function", counted)
-    return seen
+    return batches

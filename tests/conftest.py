@@ -1,8 +1,9 @@
-"""What tests share: threads that suit a small machine, the data beside the repository, one live TorchServe for all.
+"""Fixtures for all tests: a thread count for small machines, the data next to the repository, one live TorchServe.
 
-A test that asks the live server takes the fixture `server` and is marked by it (`pytest -m 'not server'` leaves
-them out). `server.request("POST", "/explanations/sq", body, headers)` sends with the right token and returns status,
-headers and body; `scripts.wire.send` sends anything to `server.url`. Another model for it: a row in ARCHIVES.
+If a test uses the fixture `server`, it gets the mark `server`; `pytest -m 'not server'` skips these tests.
+`server.request("POST", "/explanations/sq", body, headers)` sends a request with the right token and returns status,
+headers and body. If a request must differ from that, use `torchserve_saliency_cli.client.transport.send` with
+`server.url`. To serve another model, add it to ARCHIVES or, if its code is in tests/models, to NETWORKS.
 """
 
 from __future__ import annotations
@@ -21,36 +22,36 @@ from pathlib import Path
 
 import pytest
 
-from scripts.embedded import archive_leaves
-from scripts.leaves.draw import draw
-from scripts.server import TorchServe
+from torchserve_saliency_cli.leaves.draw import draw
+from torchserve_saliency_cli.leaves.embedded_archive import archive_leaves
+from torchserve_saliency_cli.torchserve.server import TorchServe
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Model name and version -> arguments of scripts/archive.py. Version 2.0 of `sq` waits long enough for requests that
-# are sent together to be one batch; version 1.0 answers at once.
+# Arguments of scripts/archive.py by model name and version. Version 1.0 of `sq` answers at once. Version 2.0 waits
+# long enough that requests sent at the same time form one batch.
 ARCHIVES: Mapping[str, Sequence[str]] = {
     "sq 1.0": ("--arch", "squeezenet1_1", "--weights", "none", "--batch-size", "1"),
     "sq 2.0": (
         *("--arch", "squeezenet1_1", "--weights", "none", "--sanity", "off"),
-        # on a busy machine, passes seem longer than they are
+        # the time per forward pass is overestimated on a busy machine
         *("--limits", '{"max_seconds": 3600, "max_batch_seconds": 3600}'),
         *("--batch-size", "8", "--max-batch-delay", "400"),
     ),
 }
-# Networks of tests/models, by the name of their file, with seeded weights. None is named "tokens": of a model of that
-# name, TorchServe refuses the management's routes where it authorizes by tokens.
-OWN = ("awkward", "gelu", "flat", "transformer", "hasty")
+# File names of networks in tests/models, which are archived with seeded weights. The name "tokens" is not possible: if
+# token authorization is on, TorchServe rejects every management request for a model of that name.
+NETWORKS = ("awkward", "gelu", "flat", "transformer", "hasty")
 
-# passes enough for a request of too many seconds, and a worker that is soon given up
-LIMITED: Mapping[str, Sequence[str]] = {
+# `flat`: a request can reach the limit of seconds before that of forward passes. `hasty`: the worker's time is short.
+EXTRA_ARGUMENTS: Mapping[str, Sequence[str]] = {
     "flat": ("--limits", '{"max_forwards": 1000000, "max_seconds": 5}'),
     "hasty": ("--response-timeout", "8"),
 }
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that ask the live server."""
+    """Mark each test that uses the live server."""
     for item in items:
         if "server" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.server)
@@ -58,29 +59,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """Return the folder of weights and photographs beside the repository; skips where there is none."""
+    """Return the folder of weights and photographs next to the repository; skip the test if it does not exist."""
     folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip("no ../shared/data beside the repository: its photographs and weights are needed")
+        pytest.skip("the test needs the photographs and weights of ../shared/data, which does not exist")
     return folder
 
 
 @pytest.fixture(scope="session")
 def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the embedded model's archive and those of ARCHIVES, written by scripts/archive.py."""
+    """Return a folder with the archives of the embedded model, ARCHIVES, NETWORKS and a TorchScript file."""
     store = tmp_path_factory.mktemp("model_store")
-    archives = {**ARCHIVES, **{f"{name} 1.0": own(name, tmp_path_factory.mktemp("weights")) for name in OWN}}
-    archives["scripted 1.0"] = scripted(tmp_path_factory.mktemp("scripted"))
+    archives = dict(ARCHIVES)
+    archives |= {f"{name} 1.0": network_arguments(name, tmp_path_factory.mktemp("weights")) for name in NETWORKS}
+    archives["scripted 1.0"] = torchscript_arguments(tmp_path_factory.mktemp("scripted"))
     with ThreadPoolExecutor(2) as pool:
-        made: list[Future[Path]] = [pool.submit(archive_leaves, store)]
-        made += [pool.submit(archive, store, key, arguments) for key, arguments in archives.items()]
-    for archived in made:
-        archived.result()
+        futures: list[Future[Path]] = [pool.submit(archive_leaves, store)]
+        futures += [pool.submit(archive, store, model, arguments) for model, arguments in archives.items()]
+    for future in futures:
+        future.result()
     return store
 
 
-def own(name: str, folder: Path) -> Sequence[str]:
-    """Return the archive arguments of a network of tests/models."""
+def network_arguments(name: str, folder: Path) -> Sequence[str]:
+    """Return the archive arguments of a network in tests/models, after writing its seeded weights to a folder."""
     import torch
 
     torch.manual_seed(0)
@@ -88,12 +90,13 @@ def own(name: str, folder: Path) -> Sequence[str]:
     weights = folder / f"{name}.pt"
     torch.save(getattr(module, name.capitalize())().state_dict(), weights)
     files = ("--model-file", str(ROOT / "tests" / "models" / f"{name}.py"), "--serialized-file", str(weights))
-    said = ("--input-size", "32", "--resize", "32", "--batch-size", "8", "--max-batch-delay", "400", "--sanity", "off")
-    return (*files, *said, *LIMITED.get(name, ()))
+    size = ("--input-size", "32", "--resize", "32")
+    batching = ("--batch-size", "8", "--max-batch-delay", "400")
+    return (*files, *size, *batching, "--sanity", "off", *EXTRA_ARGUMENTS.get(name, ()))
 
 
-def scripted(folder: Path) -> Sequence[str]:
-    """Return the archive arguments of a TorchScript file that holds a small SqueezeNet with seeded weights."""
+def torchscript_arguments(folder: Path) -> Sequence[str]:
+    """Return the archive arguments of a TorchScript file of a SqueezeNet with seeded weights, written to a folder."""
     import torch
     from torchvision import models
 
@@ -101,23 +104,23 @@ def scripted(folder: Path) -> Sequence[str]:
 
     torch.manual_seed(0)
     file = archives.scripted(folder / "scripted.pt", models.squeezenet1_1(num_classes=7))
-    shape = ("--input-size", "64", "--resize", "64", "--batch-size", "8", "--max-batch-delay", "400")
-    return ("--serialized-file", str(file), *shape)
+    size = ("--input-size", "64", "--resize", "64")
+    return ("--serialized-file", str(file), *size, "--batch-size", "8", "--max-batch-delay", "400")
 
 
-def archive(store: Path, key: str, arguments: Sequence[str]) -> Path:
-    """Return a model's archive in the store; `key` is its name and version."""
-    name, version = key.split()
-    target = store.with_name("staging") / f"{name}-{version}"  # TorchServe takes a folder in its store for a model
-    common = ("--model-name", name, "--version", version, "--export-path", target)
-    target.mkdir(parents=True)
+def archive(store: Path, model: str, arguments: Sequence[str]) -> Path:
+    """Write the archive of a model, given as "name version", to the store, and return its path."""
+    name, version = model.split()
+    folder = store.with_name("staging") / f"{name}-{version}"  # TorchServe takes any folder in its store for a model
+    folder.mkdir(parents=True)
+    common = ("--model-name", name, "--version", version, "--export-path", folder)
     subprocess.run([sys.executable, ROOT / "scripts" / "archive.py", *common, *arguments], check=True)
-    return (target / f"{name}.mar").rename(store / f"{name}-{version}.mar")
+    return (folder / f"{name}.mar").rename(store / f"{name}-{version}.mar")
 
 
 @pytest.fixture(scope="session")
 def server(model_store: Path) -> Iterator[TorchServe]:
-    """Return the TorchServe of this test run, token authorization on, its models ready."""
+    """Yield the TorchServe of this test run, with token authorization, when all models are ready."""
     with TorchServe(model_store, authorize=True) as running:
         yield running
 
@@ -132,12 +135,12 @@ def leaf() -> bytes:
 
 @pytest.fixture
 def compiled_at_any_speed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Keep networks as small as those of tests compiled, which is slower.
+    """Keep compiled networks even if they are slower than in eager mode, as the small networks of the tests are.
 
-    What PyTorch 2.4 compiles switches subnormal numbers off for the process that loads it; they are switched on again.
+    Code compiled by PyTorch 2.4 turns subnormal numbers off for the whole process; they are turned on again.
     """
     import torch
 
-    monkeypatch.setattr("saliency.compiling._SLOWER", float("inf"))
+    monkeypatch.setattr("torchserve_saliency.model.acceleration.compilation._MAX_SLOWDOWN", float("inf"))
     yield
     torch.set_flush_denormal(False)

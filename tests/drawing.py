@@ -1,4 +1,4 @@
-"""Maps and pictures to draw, and the pixels that come of it."""
+"""Maps and pictures to draw, and the pixels of the drawn pictures."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
-from saliency.explanation import View
-from saliency.render import PixelBox, draw
+from torchserve_saliency.responses.explanation import View
+from torchserve_saliency.responses.rendering import PixelBox, draw
 
 Map = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -23,7 +23,7 @@ def colourful(height: int = HEIGHT, width: int = WIDTH) -> Pixels:
 
 
 def bump(height: int = HEIGHT, width: int = WIDTH, at: tuple[float, float] = (0.5, 0.5)) -> Map:
-    """Return a map that is 1 at a place given as shares of (height, width), and falls off around it."""
+    """Return a Gaussian map with its peak of 1 at a position given as fractions of (height, width)."""
     down, across = np.mgrid[:height, :width].astype(np.float32)
     distance = np.hypot(down - at[0] * height, across - at[1] * width)
     return np.exp(-((distance / (0.15 * width)) ** 2)).astype(np.float32)
@@ -32,12 +32,12 @@ def bump(height: int = HEIGHT, width: int = WIDTH, at: tuple[float, float] = (0.
 def pixels_of(
     saliency: Map, render: str, picture: Pixels | None = None, inside: PixelBox | None = None, **view: object
 ) -> NDArray[np.int_]:
-    """Return the drawn picture's pixels [H, W, 3 or 4], as integers that can be subtracted."""
+    """Return the pixels of the drawn picture, [H, W, 3 or 4], as signed integers."""
     under = colourful(*saliency.shape[-2:]) if picture is None else picture
     return np.asarray(draw(saliency, under, View(render=render, **view), inside), int)  # type: ignore[arg-type]
 
 
 def colours_of(name: str, level: NDArray[np.floating] | float) -> NDArray[np.int_]:
-    """Return Matplotlib's own colours of levels 0 to 1."""
+    """Return Matplotlib's colours for levels in 0-1."""
     colours = matplotlib.colormaps[name](np.atleast_1d(level), bytes=True)[..., :3]
     return np.asarray(colours, int).reshape(*np.shape(level), 3)

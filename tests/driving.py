@@ -1,4 +1,4 @@
-"""Generators of rows driven by hand: what they return, and what they had evaluated."""
+"""Runs one generator of rows on a network, and records the rows that it requested."""
 
 from __future__ import annotations
 
@@ -6,37 +6,35 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from saliency.methods.base import Cost
-from saliency.model import Classifier
-from saliency.pool import Pool
-from saliency.rows import Answer, Rows
+from torchserve_saliency.engine.batching import Pool
+from torchserve_saliency.engine.rows import Answer, Rows, advance
+from torchserve_saliency.methods.base import Cost
+from torchserve_saliency.model.classifier import Classifier
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Driven(Generic[T]):
-    """What a generator returned, and the rows that it asked for."""
+    """The value that a generator returned, and the rows that it requested."""
 
     value: T
-    asked: tuple[Rows, ...]
+    requested: tuple[Rows, ...]
 
     @property
     def cost(self) -> Cost:
-        """Return how many rows were evaluated forward, and how many of them backward."""
-        sizes = [(len(rows.inputs), rows.differentiated) for rows in self.asked]
+        """Return the number of rows evaluated forward, and the number of those evaluated backward."""
+        sizes = [(len(rows.inputs), rows.differentiated) for rows in self.requested]
         return Cost(sum(size for size, _ in sizes), sum(size for size, backward in sizes if backward))
 
 
 def driven(model: Classifier, steps: Generator[Rows, Answer, T]) -> Driven[T]:
-    """Return what a generator makes of a network's answers."""
-    asked: list[Rows] = []
-    answer: Answer | None = None
-    while True:
-        try:
-            asked.append(next(steps) if answer is None else steps.send(answer))
-        except StopIteration as end:
-            return Driven(end.value, tuple(asked))
-        (found,) = Pool(model, asked[-1:], 64).answers()
-        assert isinstance(found, Answer)
-        answer = found
+    """Run a generator to its end, answering its rows with the network's results."""
+    requested: list[Rows] = []
+    step = advance(steps)
+    while isinstance(step, Rows):
+        requested.append(step)
+        (answer,) = Pool(model, [step], 64).answers()
+        assert isinstance(answer, Answer)
+        step = advance(steps, answer)
+    return Driven(step.value, tuple(requested))

@@ -1,4 +1,4 @@
-"""A gRPC client made of TorchServe's own proto files, which lie in its frontend's jar."""
+"""A gRPC client, generated from the proto files in the jar of TorchServe's frontend."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from types import ModuleType
 import grpc
 from grpc_tools import protoc
 
-from scripts.server import TorchServe
+from torchserve_saliency_cli.torchserve.server import TorchServe
 
 PROTOS = {"inference.proto": "inference.proto", "google/rpc/status.proto": "google/rpc/status.proto"}
 
 
 def stubs(folder: Path) -> tuple[ModuleType, ModuleType]:
-    """Return the messages and the services of TorchServe's inference.proto, generated into a folder."""
+    """Generate Python modules from TorchServe's inference.proto in a folder; return its messages and its services."""
     spec = importlib.util.find_spec("ts")
     assert spec is not None
     assert spec.origin is not None
@@ -28,8 +28,8 @@ def stubs(folder: Path) -> tuple[ModuleType, ModuleType]:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(jar.read(inside))
     own = Path(importlib.import_module("grpc_tools").__file__ or "").parent / "_proto"
-    said = ["protoc", f"-I{folder}", f"-I{own}", f"--python_out={folder}", f"--grpc_python_out={folder}"]
-    assert protoc.main([*said, "inference.proto"]) == 0
+    arguments = ["protoc", f"-I{folder}", f"-I{own}", f"--python_out={folder}", f"--grpc_python_out={folder}"]
+    assert protoc.main([*arguments, "inference.proto"]) == 0
     sys.path.insert(0, str(folder))
     try:
         return importlib.import_module("inference_pb2"), importlib.import_module("inference_pb2_grpc")
@@ -38,7 +38,7 @@ def stubs(folder: Path) -> tuple[ModuleType, ModuleType]:
 
 
 class Client:
-    """TorchServe's gRPC `Predictions`, with the server's inference token."""
+    """A client for TorchServe's gRPC method `Predictions`, with the server's inference token."""
 
     def __init__(self, server: TorchServe, folder: Path) -> None:
         self._messages, services = stubs(folder)
@@ -49,7 +49,7 @@ class Client:
         self._metadata = (("protocol", "gRPC"), ("authorization", f"Bearer {server.token()}"))
 
     def predict(self, model: str, fields: Mapping[str, bytes], version: str = "") -> bytes:
-        """Return the prediction; grpc.RpcError where the frontend itself refuses."""
+        """Return the prediction; raise grpc.RpcError if the frontend rejects the request."""
         request = self._messages.PredictionsRequest(model_name=model, model_version=version, input=fields)
         answer = self._service.Predictions(request, metadata=self._metadata, timeout=60)
         return bytes(answer.prediction)

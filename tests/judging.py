@@ -1,4 +1,4 @@
-"""Maps of small networks made ready to be scored, and scores driven to their end."""
+"""Helpers to score maps of small networks."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from saliency.methods.base import Steps, Subject
-from saliency.objective import Objective
-from saliency.quality.base import Judged
-from saliency.rows import Answer, Rows
 from tests import driving
 from tests.networks import classifier, inputs
+from torchserve_saliency.engine.objective import Objective
+from torchserve_saliency.engine.rows import Answer, Rows
+from torchserve_saliency.methods.base import Steps, Subject
+from torchserve_saliency.quality.judged import Judged
 
 T = TypeVar("T")
 X = inputs(dtype=torch.float64)
@@ -28,12 +28,12 @@ def judge(
     x: Tensor = X,
     again: Callable[[Subject], Steps] | None = None,
 ) -> Judged:
-    """Return maps [M, C, H, W], shown as the sum of their channels, to be scored for classes of a picture."""
+    """Return maps [M, C, H, W] ready for scoring, for these classes of a picture; as sent, channels are summed."""
     objective = Objective(tuple(target for target, _ in pairs), None, score, pairs)
     subject = Subject(x, objective, classifier(network).input)
     return Judged(subject, network(x)[0].detach(), values.sum(1), values, local, again=again)
 
 
 def driven(network: nn.Module, steps: Generator[Rows, Answer, T]) -> T:
-    """Return what a generator of rows makes of a network's answers."""
+    """Return the result of a generator of rows that is driven with a network's answers."""
     return driving.driven(classifier(network), steps).value

@@ -1,4 +1,4 @@
-"""The kserve client's data types: importing it reads the command line, which here is pytest's and none of its own."""
+"""The data types of the kserve client; its import parses the command line, so that of pytest is hidden from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small networks, each awkward in a way of its own, and classifiers made of them."""
+"""Small networks, each with a property that methods must handle, and classifiers of them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saliency.model import Classifier
-from saliency.unpacked import Limits
-from scripts.corpus.network import classifier_of
 from tests.models.transformer import Transformer
+from tools.corpus.tiny_network import classifier_of
+from torchserve_saliency.model.archive import Limits
+from torchserve_saliency.model.classifier import Classifier
 
 SIZE = 16
 CLASSES = 5
 
 
 class Modules(nn.Module):
-    """A plain network of modules, one ReLU module used twice."""
+    """Two convolutions and a linear head; one ReLU module is used twice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Modules(nn.Module):
 
 
 class Functional(Modules):
-    """The same network, its rectifiers spelt as functions and methods."""
+    """The same network, with ReLU as a function and as a method."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.relu(self.first(x))
@@ -43,7 +43,7 @@ class Functional(Modules):
 
 
 class InPlace(Modules):
-    """The same network, its rectifiers in place; one result is dropped, as `x.relu_()` on a line of its own does."""
+    """The same network, with ReLU in place; the result of the second call is not used."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.first(x), inplace=True)
@@ -61,11 +61,11 @@ class Six(Modules):
 
 
 class Tokens(Transformer):
-    """A transformer in little: patch tokens behind a class token, which alone is read."""
+    """A small transformer whose head reads only the class token."""
 
 
 class Flat(nn.Module):
-    """No convolution, no ReLU, no grid."""
+    """A network without convolution, ReLU or spatial grid."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,13 +77,13 @@ class Flat(nn.Module):
 
 
 def made(make: Callable[[], nn.Module], seed: int = 0, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """Return a frozen network with seeded weights; the same seed gives every variant of `Modules` the same ones."""
+    """Return a frozen network with seeded weights; for one seed, all variants of `Modules` have the same weights."""
     torch.manual_seed(seed)
     return make().to(dtype).eval().requires_grad_(False)
 
 
 def classifier(network: nn.Module, size: int = SIZE, limits: Limits | None = None, **defaults: object) -> Classifier:
-    """Return a classifier of a network, ready to explain."""
+    """Return a classifier of a network; the keyword arguments are its default options."""
     with torch.no_grad():
         classes = network(torch.zeros(1, 3, size, size, dtype=next(network.parameters()).dtype)).shape[1]
     names = ("cat", "dog", "crane", "apple pie", "crane", *map(str, range(5, classes)))[:classes]

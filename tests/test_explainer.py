@@ -1,4 +1,4 @@
-"""Queries driven together: predictions, maps and failures of each are its own."""
+"""Queries of a batch run together: predictions, maps and errors are the same as for each query alone."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from saliency.errors import ModelError, RequestError
-from saliency.explainer import Explainer
-from saliency.explanation import Explanation, Prediction
-from saliency.jobs import Outcome
-from saliency.message import Message
-from saliency.request import Query, read_query
-from saliency.unpacked import Limits
 from tests.networks import SIZE, Modules, classifier, made
+from torchserve_saliency.errors import ModelError, RequestError
+from torchserve_saliency.explainer import Explainer
+from torchserve_saliency.model.archive import Limits
+from torchserve_saliency.requests.message import Message
+from torchserve_saliency.requests.query import Query, read_query
+from torchserve_saliency.responses.explanation import Explanation, Outcome, Prediction
 
 
 def picture(seed: int, size: tuple[int, int] = (24, 40)) -> bytes:
@@ -76,19 +75,19 @@ def assert_predictions(one: tuple[Prediction, ...], other: tuple[Prediction, ...
     np.testing.assert_allclose([p.probability for p in one], [p.probability for p in other], rtol=1e-5)
 
 
-def test_each_of_a_mixed_batch_is_what_it_is_alone() -> None:
+def test_each_query_of_a_mixed_batch_has_the_same_outcome_as_alone() -> None:
     explainer = Explainer(classifier(made(Modules)))
     queries = [read(explainer, seed, options) for seed, options in enumerate(BATCH)]
     queries.append(read(explainer, 77, {}, explain=False))
     together = explained(explainer, queries)
-    kinds = [type(outcome) for outcome in together]
-    assert kinds.count(RequestError) == 2
-    assert kinds[-1] is tuple
+    types = [type(outcome) for outcome in together]
+    assert types.count(RequestError) == 2
+    assert types[-1] is tuple
     for query, outcome in zip(queries, together, strict=True):
         assert_same(outcome, explained(explainer, [query])[0])
 
 
-def test_predictions_are_the_same_whatever_is_asked() -> None:
+def test_options_do_not_change_predictions() -> None:
     explainer = Explainer(classifier(made(Modules)))
     (plain,) = explained(explainer, [read(explainer, 5, {}, explain=False)])
     for options in BATCH[:3] + BATCH[4:6] + BATCH[7:]:
@@ -96,7 +95,7 @@ def test_predictions_are_the_same_whatever_is_asked() -> None:
         assert_predictions(cast(Explanation, outcome).predictions, cast(tuple[Prediction, ...], plain))
 
 
-def test_the_map_of_a_known_network_is_its_weights() -> None:
+def test_the_map_of_a_linear_network_is_its_weights() -> None:
     class Linear(Modules):
         def forward(self, x: Tensor) -> Tensor:
             weight = torch.arange(float(5 * 3 * SIZE * SIZE)).view(5, -1).to(x)
@@ -127,7 +126,7 @@ def test_render_none_runs_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     assert explanation.maps[0].findings["score"] == pytest.approx(explanation.maps[0].target.logit)
 
 
-def test_output_that_is_not_finite_is_its_own_requests_500() -> None:
+def test_output_that_is_not_finite_is_500_for_that_request_only() -> None:
     class Dark(Modules):
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x) / (x.amax((1, 2, 3)) > -1.9)[:, None]  # a black picture divides by zero
@@ -151,10 +150,10 @@ def test_parameters_and_inputs_hold_no_gradient_afterwards() -> None:
     assert all(p.grad is None and not p.requires_grad for p in explainer.classifier.network.parameters())
 
 
-def test_the_batch_is_cut_to_the_memory_limit() -> None:
+def test_the_batch_size_is_limited_by_memory() -> None:
     network = made(Modules)
     row = classifier(network).row_bytes()
-    # two convolutions keep their input, two rectifiers their output; the head keeps next to nothing
+    # two convolutions keep their input, two ReLUs their output; the head keeps almost nothing
     area = SIZE * SIZE * 4
     assert row == pytest.approx((3 + 3 + 8 + 2) * area, rel=0.35)
     assert Explainer(classifier(network, limits=Limits(memory_bytes=5 * row))).capacity == 5
@@ -162,7 +161,7 @@ def test_the_batch_is_cut_to_the_memory_limit() -> None:
     assert Explainer(classifier(network, limits=Limits(max_batch_rows=3))).capacity == 3
 
 
-def test_a_wrong_default_of_the_archive_is_refused_when_it_is_loaded() -> None:
+def test_an_invalid_default_of_the_archive_is_refused_at_load() -> None:
     with pytest.raises(ModelError, match="samples"):
         Explainer(classifier(made(Modules), samples=0))
 
@@ -185,13 +184,13 @@ def test_rows_beside_one_another_do_not_change_a_map() -> None:
 
 
 @pytest.mark.parametrize(("failure", "status"), [(MemoryError(), 507), (ZeroDivisionError("/a/path"), 500)])
-def test_what_befalls_a_job_is_its_own(monkeypatch: pytest.MonkeyPatch, failure: Exception, status: int) -> None:
+def test_a_failure_does_not_affect_other_jobs(monkeypatch: pytest.MonkeyPatch, failure: Exception, status: int) -> None:
     explainer = Explainer(classifier(made(Modules)))
 
     def failing(*_: object) -> None:
         raise failure
 
-    monkeypatch.setattr("saliency.jobs.project", failing)
+    monkeypatch.setattr("torchserve_saliency.jobs.project", failing)
     good, bad = explained(explainer, [read(explainer, 1, {}), read(explainer, 2, {"space": "original"})])
     assert isinstance(bad, RequestError)
     assert bad.status == status
@@ -199,12 +198,12 @@ def test_what_befalls_a_job_is_its_own(monkeypatch: pytest.MonkeyPatch, failure:
     assert_same(good, explained(explainer, [read(explainer, 1, {})])[0])
 
 
-def test_a_default_layer_that_is_not_there_is_refused_when_it_is_loaded() -> None:
+def test_a_default_layer_that_does_not_exist_is_refused_at_load() -> None:
     with pytest.raises(ModelError, match="nope"):
         Explainer(classifier(made(Modules), layer="nope"))
 
 
-def test_warming_up_explains_and_a_network_that_takes_no_picture_is_only_warned_of(
+def test_warm_up_explains_a_picture_and_only_warns_if_it_fails(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     explainer = Explainer(classifier(made(Modules)))
@@ -217,7 +216,7 @@ def test_warming_up_explains_and_a_network_that_takes_no_picture_is_only_warned_
 
 
 @pytest.mark.parametrize(("failure", "status"), [(torch.OutOfMemoryError("out of memory"), 507), (OSError("/x"), 500)])
-def test_pictures_that_do_not_reach_the_device_are_refused(
+def test_a_failed_transfer_to_the_device_is_an_error(
     monkeypatch: pytest.MonkeyPatch, failure: Exception, status: int
 ) -> None:
     explainer = Explainer(classifier(made(Modules)))
@@ -225,7 +224,7 @@ def test_pictures_that_do_not_reach_the_device_are_refused(
     def failing(*_: object) -> None:
         raise failure
 
-    monkeypatch.setattr("saliency.explainer.network_inputs", failing)
+    monkeypatch.setattr("torchserve_saliency.explainer.network_inputs", failing)
     early = RequestError(400, "X", "early")
     first, second = explained(explainer, [read(explainer, 1, {}), early])
     assert isinstance(first, RequestError)

@@ -1,4 +1,4 @@
-"""The handler as TorchServe drives it: a batch of rows and a context in, bodies, statuses and headers out."""
+"""The handler called as by TorchServe: with the requests of a batch and a context."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import gc
 import inspect
 import io
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,21 +17,20 @@ import torch
 from PIL import Image
 
 import saliency_handler
-from saliency.deadline import Deadline
-from saliency.explainer import Explainer
-from saliency.measures import Measures
-from saliency.message import Message
-from saliency.methods import METHODS
-from saliency.methods.attention import ATTENTION
-from saliency.protocols import read_call
-from saliency.request import read_query
 from saliency_handler import SaliencyHandler
 from tests.networks import Modules, classifier, made
 from tests.test_explainer import picture
+from torchserve_saliency.engine.metrics import BatchMetrics
+from torchserve_saliency.explainer import Explainer
+from torchserve_saliency.methods import METHODS
+from torchserve_saliency.methods.activation.attention import ATTENTION_METHODS
+from torchserve_saliency.protocols.dispatch import read_call
+from torchserve_saliency.requests.message import Message
+from torchserve_saliency.requests.query import read_query
 
 
 class Context:
-    """What a handler uses of ts.context.Context."""
+    """The part of ts.context.Context that the handler uses."""
 
     def __init__(self, headers: list[Mapping[str, Any]]) -> None:
         self.headers = headers
@@ -70,7 +70,7 @@ def ask(handler: SaliencyHandler, *requests: tuple[Mapping[str, Any], dict[str, 
     return handler.handle([fields for _, fields in requests], context), context
 
 
-def test_predictions_are_a_dictionary_and_explanations_the_contracts_body(handler: SaliencyHandler) -> None:
+def test_predictions_are_a_dictionary_and_explanations_the_documented_body(handler: SaliencyHandler) -> None:
     bodies, context = ask(handler, (PREDICT, {"body": picture(1)}), (EXPLAIN, {"data": picture(1), "target": b"top2"}))
     assert context.statuses == [200, 200]
     assert [sent["content-type"] for sent in context.sent] == ["application/json"] * 2
@@ -83,7 +83,7 @@ def test_predictions_are_a_dictionary_and_explanations_the_contracts_body(handle
     assert np.array(Image.open(io.BytesIO(base64.b64decode(saliency["data"])))).shape == (16, 16)
 
 
-def test_every_request_of_a_batch_is_answered_alone(handler: SaliencyHandler) -> None:
+def test_each_request_of_a_batch_has_its_own_answer(handler: SaliencyHandler) -> None:
     requests = [
         (EXPLAIN, {"data": picture(1), "method": b"guided_backprop"}),
         (EXPLAIN, {"data": b"broken"}),
@@ -105,17 +105,17 @@ def test_every_request_of_a_batch_is_answered_alone(handler: SaliencyHandler) ->
         assert len(alone) == pytest.approx(len(body), rel=0.02)
 
 
-def test_what_a_client_writes_in_headers_is_not_the_route(handler: SaliencyHandler) -> None:
+def test_a_clients_headers_do_not_change_the_route(handler: SaliencyHandler) -> None:
     forged = {**PREDICT, "Explain": "True", "describe": "True", "Url_Path": "target=99"}
     (body,), context = ask(handler, (forged, {"body": picture(1)}))
     assert context.statuses == [200]
     assert "cat" in json.loads(body)
 
 
-def test_the_describe_route_names_what_the_model_takes(handler: SaliencyHandler) -> None:
+def test_the_describe_route_returns_the_models_methods_and_parameters(handler: SaliencyHandler) -> None:
     bodies, context = ask(handler, ({"describe": "True"}, {}), (PREDICT, {"body": picture(1)}))
     described = json.loads(bodies[0])
-    assert (described["labels"], set(described["methods"])) == (5, METHODS.keys() - ATTENTION.keys())
+    assert (described["labels"], set(described["methods"])) == (5, METHODS.keys() - ATTENTION_METHODS.keys())
     assert described["methods"]["smooth_grad"]["parameters"]["samples"]["maximum"] > 25
     assert described["methods"]["grad_cam"]["parameters"]["layer"]["default"] == "relu"
     assert described["layers"] == ["first", "second", "relu"]
@@ -124,7 +124,7 @@ def test_the_describe_route_names_what_the_model_takes(handler: SaliencyHandler)
     assert context.statuses == [200, 200]
 
 
-def test_a_defect_is_500_without_a_trace_and_harms_no_neighbour(
+def test_an_unexpected_exception_is_500_without_a_trace_and_does_not_affect_other_requests(
     handler: SaliencyHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = read_query
@@ -134,7 +134,7 @@ def test_a_defect_is_500_without_a_trace_and_harms_no_neighbour(
             raise ZeroDivisionError("/secret/path")
         return read(message, model)
 
-    monkeypatch.setattr("saliency.explainer.read_query", failing)
+    monkeypatch.setattr("torchserve_saliency.explainer.read_query", failing)
     bodies, context = ask(handler, (EXPLAIN, {"data": picture(1), "target": b"1"}), (EXPLAIN, {"data": picture(1)}))
     assert context.statuses == [500, 200]
     assert b"secret" not in bodies[0]
@@ -149,7 +149,7 @@ def test_the_handler_file_defines_one_class_and_no_entry_point() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"target": b"1", "against": b"1"}, {"target": b"dgo"}])
-def test_nothing_of_a_request_is_kept_when_it_is_answered(handler: SaliencyHandler, options: dict[str, Any]) -> None:
+def test_no_tensor_of_a_request_is_kept_after_its_answer(handler: SaliencyHandler, options: dict[str, Any]) -> None:
     ask(handler, (EXPLAIN, {"data": picture(1)}))
     gc.collect()
     gc.disable()
@@ -162,15 +162,15 @@ def test_nothing_of_a_request_is_kept_when_it_is_answered(handler: SaliencyHandl
 
 
 def tensors() -> int:
-    """Return how many tensors there are."""
-    return sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects())
+    """Return the number of live tensors."""
+    return sum(isinstance(one, torch.Tensor) for one in gc.get_objects())
 
 
-def test_a_batch_that_is_late_is_not_encoded(handler: SaliencyHandler) -> None:
+def test_a_batch_past_its_deadline_is_not_encoded(handler: SaliencyHandler) -> None:
     calls = [read_call(Message({"data": data}), handler.explainer.classifier) for data in (picture(1), b"no picture")]
-    run = handler.inference(handler.preprocess(calls), Deadline(), Measures())
-    run.deadline = Deadline(-1e9)
-    response, refused = handler.postprocess(run, calls)
-    assert (refused.status, refused.unwritten) == (415, ())
+    run = handler.inference(handler.preprocess(calls), math.inf, BatchMetrics())
+    run.deadline = -1e9
+    response, failed = handler.postprocess(run, calls)
+    assert (failed.status, failed.encoding_errors) == (415, ())
     assert (response.status, response.kind) == (500, "DeadlineException")
-    assert response.unwritten == ((500, "DeadlineException"),)
+    assert response.encoding_errors == ((500, "DeadlineException"),)

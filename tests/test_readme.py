@@ -1,9 +1,10 @@
-"""The README, executed: its shell and Python blocks run against the live server, its files and targets exist.
+"""The pages of the documentation: their commands run, their links lead somewhere, and their tables are complete.
 
-A block is left out, by name and with the reason, where a comment stands before it: `<!-- not run: reason -->`.
-Blocks run from top to bottom in one folder that looks like the repository's root, with the environment's
-commands on the PATH and `handlers` on Python's; a shell variable that a block sets at the beginning of a line is
-known to the later ones. Answers that are error objects fail the block.
+Every shell and Python block of PAGES runs against the live server, unless a comment before it gives a reason:
+`<!-- not run: reason -->`. The blocks run in one folder that looks like the repository after `make demo`, with the
+environment's commands and `torchserve-saliency` on the PATH, and the packages on PYTHONPATH as after `pip install .`.
+A shell block knows the variables that earlier shell blocks of its page set at the start of a line; a Python block runs
+after the earlier Python blocks of its page, as the cells of a notebook do. A block fails if it prints an error object.
 """
 
 from __future__ import annotations
@@ -12,50 +13,81 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
 
-from saliency.methods import METHODS
-from scripts.server import TorchServe
+from torchserve_saliency import schema
+from torchserve_saliency.methods import METHODS
+from torchserve_saliency.model.archive import Limits
+from torchserve_saliency.requests.options import OPTIONS, PARAMETERS, Options
+from torchserve_saliency_cli.torchserve.server import TorchServe
 
 ROOT = Path(__file__).resolve().parents[1]
-README = ROOT / "README.md"
-TEXT = README.read_text(encoding="utf-8") if README.exists() else ""
+PAGES: Mapping[str, str] = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("model_store/*.md")])
+}
+README = PAGES["README.md"]
+LONGEST_README = 150  # lines
 BLOCK = re.compile(
     r"(?:<!-- not run: (?P<reason>[^\n]*?) -->\n+)?^```(?P<language>bash|sh|python)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 ASSIGNMENT = re.compile(r"^(?:export )?[A-Z_]+=.*$", re.MULTILINE)
+LINK = re.compile(r"\]\((?!https?:)([^)\s]+)\)")
+FLAG = re.compile(r"--[a-z][a-z-]*")
+COMMAND = "torchserve-saliency"
+DEFAULTS_IN_WORDS = ("target", "against", "colormap")
 
 
 @dataclass(frozen=True)
 class Block:
-    """One block of code of the README."""
+    """A block of code; `reason` says why it is not run, and `earlier` are the blocks before it on its page."""
 
+    page: str
     number: int
     language: str
     code: str
     reason: str | None
+    earlier: tuple[Block, ...]
 
     def __str__(self) -> str:
         first = next((line for line in self.code.splitlines() if line.strip()), "empty")
-        return f"{self.number}-{first[:50]}"
+        return f"{self.page}-{self.number}-{first[:40]}"
+
+    @property
+    def is_python(self) -> bool:
+        """Return whether the block is Python, not shell."""
+        return self.language == "python"
+
+    def script(self) -> str:
+        """Return the code to run, with the parts of earlier blocks that it depends on."""
+        run = [block for block in self.earlier if not block.reason and block.is_python == self.is_python]
+        before = [block.code if self.is_python else "\n".join(ASSIGNMENT.findall(block.code)) for block in run]
+        return "\n".join([*before, self.code])
 
 
-BLOCKS = [
-    Block(number, found["language"], found["code"], found["reason"])
-    for number, found in enumerate(BLOCK.finditer(TEXT), 1)
-]
+def blocks_of(page: str) -> Iterator[Block]:
+    """Yield the blocks of a page in order."""
+    earlier: tuple[Block, ...] = ()
+    for number, found in enumerate(BLOCK.finditer(PAGES[page]), 1):
+        block = Block(page, number, found["language"], found["code"], found["reason"], earlier)
+        yield block
+        earlier = (*earlier, block)
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
 @pytest.fixture(scope="module")
-def workplace(server: TorchServe, leaf: bytes, model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder like the repository's root after `make demo`, beside which the shared data would be."""
+def folder(server: TorchServe, leaf: bytes, model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder like the repository's root after `make demo`, with the folder of shared data beside it."""
     root = tmp_path_factory.mktemp("readme") / "repository"
-    (root / "demo").mkdir(parents=True)
-    (root / "model_store").mkdir()
+    for name in ("demo", "model_store", "bin"):
+        (root / name).mkdir(parents=True)
     for name in ("handlers", "scripts", "config.properties", "pyproject.toml", "constraints.txt", "Makefile"):
         (root / name).symlink_to(ROOT / name)
     (root / ".venv").symlink_to(sys.prefix)
@@ -65,54 +97,166 @@ def workplace(server: TorchServe, leaf: bytes, model_store: Path, tmp_path_facto
         (root.parent / "shared").symlink_to(ROOT.parent / "shared")
     for name in ("leaf", "rust", "rust_and_scab"):
         (root / "demo" / f"{name}.png").write_bytes(leaf)
+    command = root / "bin" / COMMAND
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m torchserve_saliency_cli "$@"\n', encoding="utf-8")
+    command.chmod(0o755)
     return root
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_a_block_runs(block: Block, workplace: Path, server: TorchServe) -> None:
+def test_a_block_runs(block: Block, folder: Path, server: TorchServe) -> None:
     if block.reason:
-        pytest.skip(f"README block {block}: {block.reason}")
-    environment = {**os.environ, "PATH": f"{Path(sys.prefix, 'bin')}{os.pathsep}{os.environ['PATH']}"}
-    if block.language == "python":
-        environment["PYTHONPATH"] = str(ROOT / "handlers")
-        command = [sys.executable, "-c", addressed(block.code, server)]
-    else:
-        earlier = [line for each in BLOCKS[: block.number - 1] for line in assignments(each)]
-        command = ["bash", "-euc", addressed("\n".join([*earlier, block.code]), server)]
-    done = subprocess.run(command, cwd=workplace, env=environment, capture_output=True, text=True, timeout=300)
+        pytest.skip(f"{block}: {block.reason}")
+    path = [str(folder / "bin"), str(Path(sys.prefix, "bin")), os.environ["PATH"]]
+    roots = [str(ROOT / "handlers"), str(ROOT / "scripts")]
+    environment = {**os.environ, "PATH": os.pathsep.join(path), "PYTHONPATH": os.pathsep.join(roots)}
+    code = with_addresses(block.script(), server)
+    command = [sys.executable, "-c", code] if block.is_python else ["bash", "-euc", code]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not re.search(r'"code":\s*[45]\d\d', done.stdout), done.stdout
 
 
-def assignments(block: Block) -> list[str]:
-    """Return the shell variables that a block sets for those after it, where it is run."""
-    return ASSIGNMENT.findall(block.code) if block.language != "python" and not block.reason else []
+def with_addresses(code: str, server: TorchServe) -> str:
+    """Return the code with the default addresses, also that of the client, replaced by those of the test's server."""
+    addresses = {"http://127.0.0.1:8080": server.url, "http://127.0.0.1:8081": server.management_url}
+    for default, address in addresses.items():
+        code = re.sub(rf"(?:http://)?{re.escape(default.removeprefix('http://'))}", address, code)
+    for client in (f"{COMMAND} explain ", "scripts/explain.py "):
+        code = code.replace(client, f"{client}--url {server.url} ")
+    return code
 
 
-def addressed(code: str, server: TorchServe) -> str:
-    """Return the code with the usual addresses, said or meant, replaced by the test server's."""
-    usual = {"http://127.0.0.1:8080": server.url, "http://127.0.0.1:8081": server.management_url}
-    for address, own in usual.items():
-        code = re.sub(rf"(?:http://)?{re.escape(address.removeprefix('http://'))}", own, code)
-    return code.replace("scripts/explain.py ", f"scripts/explain.py --url {server.url} ")
+def test_most_blocks_run() -> None:
+    assert sum(block.reason is None for block in BLOCKS if block.page == "README.md") >= 3
+    assert sum(block.reason is None for block in BLOCKS) >= 10
+    pages = {block.page for block in BLOCKS if block.reason is None}
+    assert pages >= {"docs/options.md", "docs/archive.md", "docs/notebook.md", "docs/protocols.md"}
 
 
-def test_the_readme_has_blocks_that_run() -> None:
-    assert sum(block.reason is None for block in BLOCKS) >= 3
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= LONGEST_README
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^|`)make ([a-z]+)", TEXT, re.MULTILINE))))
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_says_for_whom_it_is(page: str) -> None:
+    if page in ("README.md", "model_store/README.md"):
+        pytest.skip("it is the first page of its folder")
+    _, _, text = PAGES[page].partition("\n\n")
+    assert text.startswith("This page is for people who ")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/")])
+def test_a_page_is_linked_from_the_readme(page: str) -> None:
+    assert f"]({page})" in README
+
+
+@pytest.mark.parametrize(
+    "target",
+    sorted({found for text in PAGES.values() for found in re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE)}),
+)
 def test_a_make_target_exists(target: str) -> None:
     done = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!https?:|#)([^)#\s]+)", TEXT))))
-def test_a_link_leads_to_a_file(link: str) -> None:
-    assert (ROOT / link).exists()
+@pytest.mark.parametrize(
+    ("page", "link"), sorted({(page, link) for page, text in PAGES.items() for link in LINK.findall(text)})
+)
+def test_a_link_leads_to_a_file_and_a_heading(page: str, link: str) -> None:
+    name, _, heading = link.partition("#")
+    path = (ROOT / page).parent / name if name else ROOT / page
+    assert path.exists()
+    if heading:
+        assert heading in anchors(path.read_text(encoding="utf-8"))
 
 
-def test_the_page_of_methods_says_when_to_ask_each() -> None:
-    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
-    when, _, _ = page.partition("## Ranked")
-    assert sorted(re.findall(r"^\| `(\w+)` \|", when, re.MULTILINE)) == sorted(METHODS)
+def anchors(text: str) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(
+        {
+            path
+            for page, text in PAGES.items()
+            if page != "CHANGELOG.md"
+            for path in re.findall(r"(?<![\w/.-])((?:scripts|tools|handlers|deploy|docs)/[\w/.-]*\w)", text)
+        }
+    ),
+)
+def test_a_path_exists(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`(\w[\w/]*/\w+\.py)`", PAGES["ARCHITECTURE.md"]))))
+def test_a_module_of_the_architecture_exists(path: str) -> None:
+    assert (ROOT / path).is_file() or (ROOT / "handlers" / "torchserve_saliency" / path).is_file()
+
+
+@pytest.mark.parametrize(
+    "module", sorted({name for text in PAGES.values() for name in re.findall(r"python -m (tools\.[\w.]*\w)", text)})
+)
+def test_a_tool_exists(module: str) -> None:
+    path = ROOT / module.replace(".", "/")
+    assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
+
+
+def test_the_page_of_methods_says_when_to_use_each() -> None:
+    uses, _, _ = PAGES["docs/methods.md"].partition("\n## ")
+    assert sorted(rows(uses)) == sorted(METHODS)
+
+
+def test_the_page_of_options_has_every_option() -> None:
+    assert set(rows(PAGES["docs/options.md"])) >= {*OPTIONS, *PARAMETERS}
+
+
+@pytest.mark.parametrize("parameter", PARAMETERS)
+def test_a_parameter_is_documented_with_its_methods_and_defaults(parameter: str) -> None:
+    cell = rows(PAGES["docs/options.md"])[parameter][-1]
+    groups = [group.partition(":") for group in cell.split(";")]
+    documented = {name: default for names, _, default in groups for name in re.findall(r"`(\w+)`", names)}
+    assert documented.keys() == PARAMETERS[parameter]
+    for method, default in documented.items():
+        expected = schema.describe(METHODS[method].parameters)[parameter]
+        if expected["default"] is None:
+            continue  # the network's default layer, or none
+        value, *_ = re.findall(r"`?([\w.-]+)`?", default)
+        assert same(value, expected["default"])
+        if bounds := re.search(r"\(([\d.e-]+)–([\d.e]+)\)", default):
+            assert same(bounds[1], expected["minimum"])
+            assert same(bounds[2], expected["maximum"])
+        else:
+            assert "choices" in expected
+
+
+def same(text: str, value: object) -> bool:
+    """Return whether a documented text is a value."""
+    return text == value if isinstance(value, str) else float(text) == value
+
+
+@pytest.mark.parametrize("option", [name for name in OPTIONS if name not in DEFAULTS_IN_WORDS])
+def test_the_default_of_an_option_is_documented(option: str) -> None:
+    default = schema.describe(Options)[option]["default"]
+    text = rows(PAGES["docs/options.md"])[option][0].strip("` ")
+    assert text == str(default).lower() if isinstance(default, bool) else same(text, default)
+
+
+def test_the_page_of_archives_has_every_flag_and_limit() -> None:
+    page = PAGES["docs/archive.md"]
+    command = [sys.executable, str(ROOT / "scripts" / "archive.py"), "--help"]
+    usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    defaults = {f"--{name.replace('_', '-')}" for name in (*OPTIONS, *PARAMETERS)} - {"--seed"}
+    own = set(FLAG.findall(usage)) - defaults - {"--help"}
+    assert {"--arch", "--seed", "--version"} <= own
+    assert own <= set(FLAG.findall(page))
+    assert set(rows(page)) >= {field.name for field in fields(Limits)}
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """Return the cells after the first of each table row that begins with a name in code; the first row of a name."""
+    found = re.findall(r"^\| `([\w-]+)` \| (.*) \|$", text, re.MULTILINE)
+    return {name: [cell.strip() for cell in cells.split("|")] for name, cells in reversed(found)}

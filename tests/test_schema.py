@@ -1,4 +1,4 @@
-"""Typed values: whatever is sent, a value within the bounds or the 400 that names the option."""
+"""Typed options: any value is either parsed within its bounds or refused with a 400 that names the option."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saliency.errors import RequestError
-from saliency.methods.maximization import ActivationMaximization
-from saliency.schema import Boolean, Choice, Integer, Number, Text, describe, option, read
+from torchserve_saliency.errors import RequestError
+from torchserve_saliency.methods.activation.activation_maximization import ActivationMaximization
+from torchserve_saliency.schema import Boolean, Choice, Integer, Number, Text, describe, option, read
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -68,39 +68,46 @@ def test_values_are_read_from_text_and_json(name: str, sent: object, value: obje
         ("name", ["x"]),
     ],
 )
-def test_wrong_values_are_refused_with_the_option_named(name: str, sent: object) -> None:
-    with pytest.raises(RequestError) as refusal:
+def test_invalid_values_are_refused_with_the_options_name(name: str, sent: object) -> None:
+    with pytest.raises(RequestError) as raised:
         read(Example, {name: sent})
-    assert (refusal.value.status, refusal.value.option) == (400, name)
-    assert f"'{name}' must be" in refusal.value.message
+    assert (raised.value.status, raised.value.option) == (400, name)
+    assert f"'{name}' must be" in raised.value.message
 
 
-def test_a_misspelt_choice_is_told_the_near_one() -> None:
+def test_the_error_for_a_misspelt_choice_suggests_the_nearest_one() -> None:
     with pytest.raises(RequestError, match=r"did you mean fancy\?"):
         read(Example, {"kind": "fency"})
 
 
 @given(st.sampled_from(["count", "share", "sure", "kind", "name"]), ANYTHING)
-def test_anything_is_read_within_bounds_or_refused(name: str, sent: object) -> None:
+def test_any_value_is_parsed_within_bounds_or_refused(name: str, sent: object) -> None:
     try:
         example = read(Example, {name: sent})
-    except RequestError as refusal:
-        assert refusal.status == 400
-        assert refusal.message.isprintable()
-        assert len(refusal.message) < 200
+    except RequestError as error:
+        assert error.status == 400
+        assert error.message.isprintable()
+        assert len(error.message) < 200
     else:
         assert 1 <= example.count <= 9
         assert 0 <= example.share <= 1
         assert example.kind in ("plain", "fancy")
 
 
-def test_the_description_holds_types_defaults_and_bounds() -> None:
+def test_the_description_has_types_defaults_and_bounds() -> None:
     described = describe(Example)
     assert described["count"] == {"type": "integer", "minimum": 1, "maximum": 9, "default": 5}
     assert described["kind"] == {"type": "string", "choices": ["plain", "fancy"], "default": "plain"}
 
 
-def test_null_stands_for_what_is_not_given_where_nothing_is_the_default() -> None:
+def test_null_is_ignored_if_null_is_the_default() -> None:
     assert read(ActivationMaximization, {"unit": None, "layer": None}) == ActivationMaximization()
     with pytest.raises(RequestError, match="'steps' must be a whole number"):
         read(ActivationMaximization, {"steps": None})
+
+
+def test_an_alias_of_a_choice_is_replaced_by_its_name() -> None:
+    colour = Choice(("grey", "red"), {"gray": "grey"})
+    assert colour.read(" Gray ") == colour.read("grey") == "grey"
+    with pytest.raises(ValueError, match="must be one of grey, red"):
+        colour.read("blue")

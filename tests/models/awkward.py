@@ -1,11 +1,11 @@
-"""A network that fails on some pictures, by their one colour, as real ones fail on rare inputs."""
+"""A network that fails on pictures of one colour, as real networks fail on rare inputs."""
 
 import torch
 from torch import Tensor, nn
 
 
 class Awkward(nn.Module):
-    """Red: out of memory. Green: a defect. Blue: output that is not finite. Others: a small network."""
+    """A small network; red raises out of memory, green raises another error, blue makes the logits infinite or NaN."""
 
     def __init__(self) -> None:
         super().__init__()

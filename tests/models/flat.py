@@ -1,10 +1,10 @@
-"""A network without a convolution and without a layer on a grid, of which no class activation map can be read."""
+"""A network without convolutions and layers with a spatial grid, for which class activation maps do not exist."""
 
 from torch import Tensor, nn
 
 
 class Flat(nn.Module):
-    """Two linear layers with a ReLU between them."""
+    """Two linear layers with a ReLU in between."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A network without a ReLU, which guided backpropagation has nothing to say about."""
+"""A network without ReLU, to which guided backpropagation does not apply."""
 
 from torch import Tensor, nn
 

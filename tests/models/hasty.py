@@ -1,4 +1,4 @@
-"""A network that is far slower in a full batch than its pace alone promises."""
+"""A network that is far slower in a full batch than its time per pass of one picture suggests."""
 
 import time
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Hasty(nn.Module):
-    """One convolution and one linear head; half a second for more than four rows."""
+    """One convolution and one linear head; a batch of more than four rows takes half a second."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,11 +1,11 @@
-"""A transformer in little, whose attention can be rolled out."""
+"""A small transformer to which attention rollout applies."""
 
 import torch
 from torch import Tensor, nn
 
 
 class Transformer(nn.Module):
-    """Patches behind a class token, one block of attention, a head that reads the class token alone."""
+    """A class token and patches, one attention block, and a head that reads only the class token."""
 
     def __init__(self) -> None:
         super().__init__()

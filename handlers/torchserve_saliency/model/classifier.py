@@ -1,0 +1,169 @@
+"""A network that is ready to classify and explain, with its description, loaded from an unpacked archive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from torchserve_saliency.errors import ModelError, error_summary
+from torchserve_saliency.images.preprocessing import InputSpec
+from torchserve_saliency.model.acceleration.batch_norm_folding import fold_batch_norms
+from torchserve_saliency.model.acceleration.compilation import compile_network
+from torchserve_saliency.model.acceleration.compiled_network import Compiled
+from torchserve_saliency.model.acceleration.memory_format import choose_memory_format
+from torchserve_saliency.model.acceleration.memory_per_row import row_bytes
+from torchserve_saliency.model.acceleration.precision import Precision, choose_precision
+from torchserve_saliency.model.acceleration.time_per_pass import TimePerPass
+from torchserve_saliency.model.architectures import hookable
+from torchserve_saliency.model.archive import Limits, read_unpacked
+from torchserve_saliency.model.labels import Labels
+from torchserve_saliency.model.layers import Layers, find_layers
+from torchserve_saliency.model.logits import Forward, OutputKey, find_logits, logits_forward, take_logits
+from torchserve_saliency.model.self_attention import SelfAttention, find_attention
+from torchserve_saliency.propagation.relu_rules import count_rectifiers
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network in eval mode, frozen, on its device, with its description and the settings of its archive."""
+
+    name: str
+    version: str
+    network: nn.Module
+    device: torch.device
+    memory_format: torch.memory_format
+    labels: Labels
+    input: InputSpec
+    layers: Layers
+    rectifiers: int
+    attention: SelfAttention = field(default_factory=SelfAttention)
+    logits: OutputKey = None
+    folded: int = 0
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    self_check: Mapping[str, object] = field(default_factory=dict)
+    precision: Precision = field(default_factory=Precision)
+    compiled: Compiled | None = None
+    time_per_pass: TimePerPass | None = None
+
+    @property
+    def hookable(self) -> bool:
+        """Tell whether hooks and function modes work on the network."""
+        return hookable(self.network)
+
+    @cached_property
+    def forward(self) -> Forward:
+        """The function from inputs [n, C, H, W] to logits [n, K] in eager mode, in which hooks and modes take effect.
+
+        It is composed once. In fp32 and without an output key, it is the network itself.
+        """
+        return self.precision.applied(logits_forward(self.network, self.logits))
+
+    @cached_property
+    def forward_plain(self) -> Forward:
+        """The function from inputs to logits for passes without hooks and modes: the compiled one, if any."""
+        return self.forward if self.compiled is None else self.compiled
+
+    def row(self) -> Tensor:
+        """Return an input of zeros [1, C, H, W], with the dtype, device and memory format of the network."""
+        height, width = self.input.size
+        dtype = next(self.network.parameters(), torch.empty(0)).dtype
+        row = torch.zeros(1, self.input.channels, height, width, device=self.device, dtype=dtype)
+        return row.contiguous(memory_format=self.memory_format)
+
+    def row_bytes(self) -> int:
+        """Return the bytes that autograd needs per row between the forward and the backward pass."""
+        return row_bytes(self.network, self.forward, self.row())
+
+    def capacity(self) -> int:
+        """Return the number of rows in a batch whose graph fits the archive's memory limit, at least 1."""
+        rows = self.limits.memory_bytes // max(1, self.row_bytes())
+        return max(1, min(self.limits.max_rows_on(self.device), rows))
+
+    def bare(self) -> Classifier:
+        """Return this classifier without compilation and autocast, so that it computes in its parameters' precision."""
+        return replace(self, precision=Precision(), compiled=None)
+
+
+def load_classifier(
+    directory: Path,
+    device: torch.device,
+    fold: bool = True,
+    channels_last: bool = True,
+    compile_rows: int | None = None,
+) -> Classifier:
+    """Return the classifier of an unpacked archive on `device`. Raise ModelError if it cannot be loaded or run.
+
+    If the archive asks for compilation, batches of up to `compile_rows` rows are compiled, by default the archive's
+    batch size, but no more than fit its memory limit.
+    """
+    archive = read_unpacked(directory)
+    network = frozen(archive.network()).to(device)
+    key, classes = dry_run(network, archive.input, archive.handler.get("logits"))
+    forward = logits_forward(network, key)
+    pair = _noise(archive.input, 2).to(device)
+    example = pair[:1]
+    with_hooks = hookable(network)
+    folded = fold_batch_norms(network, forward, example) if fold and with_hooks else 0
+    memory_format = choose_memory_format(network, forward, pair) if channels_last else torch.contiguous_format
+    classifier = Classifier(
+        name=archive.manifest["modelName"],
+        version=str(archive.manifest.get("modelVersion", "1.0")),
+        network=network,
+        device=device,
+        memory_format=memory_format,
+        labels=archive.labels(classes),
+        input=archive.input,
+        layers=find_layers(network, forward, example) if with_hooks else Layers((), None),
+        rectifiers=count_rectifiers(forward, example) if with_hooks else 0,
+        attention=find_attention(forward, pair) if with_hooks else SelfAttention(),
+        logits=key,
+        folded=folded,
+        defaults=archive.defaults,
+        limits=archive.limits,
+        self_check=archive.self_check(),
+        precision=choose_precision(archive.precision, forward, pair.to(memory_format=memory_format)),
+    )
+    rows = archive.batch_size if compile_rows is None else compile_rows
+    if archive.compile_options is None or not rows:
+        return classifier
+    fitting = 1 << (classifier.capacity().bit_length() - 1)  # the largest power of two that is not above the capacity
+    batch = _noise(archive.input, min(rows, fitting)).to(device, memory_format=memory_format)
+    compiled = compile_network(classifier.forward, archive.compile_options, batch, classifier.precision)
+    return replace(classifier, compiled=compiled)
+
+
+def frozen(network: nn.Module) -> nn.Module:
+    """Return the network in eval mode and float32, with parameters that require no gradient."""
+    for parameter in network.parameters():  # a ScriptModule has no method requires_grad_
+        parameter.requires_grad_(False)
+    return network.eval().float()
+
+
+def dry_run(
+    network: nn.Module, spec: InputSpec, wanted: OutputKey = None, labels: int | None = None
+) -> tuple[OutputKey, int]:
+    """Return the key of the logits in the output of `network` for two pictures of noise, and the number of classes.
+
+    Of several outputs that may be logits, prefer one with as many classes as there are `labels`. Raise ModelError if
+    the network fails or returns no logits.
+    """
+    pair = _noise(spec, 2).to(next(network.parameters(), torch.empty(0)).device)
+    try:
+        with torch.no_grad():
+            output: object = network(pair)
+    except Exception as error:
+        raise ModelError(f"the network fails on an input {list(pair.shape)}: {error_summary(error)}") from error
+    key = find_logits(output, len(pair), wanted, labels)
+    return key, take_logits(output, key).shape[1]
+
+
+def _noise(spec: InputSpec, rows: int) -> Tensor:
+    """Return seeded noise [rows, C, H, W] in the shape of the network's input."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(rows, spec.channels, *spec.size, generator=generator)

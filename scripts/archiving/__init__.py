@@ -1,1 +1,0 @@
-"""What scripts/archive.py is made of."""

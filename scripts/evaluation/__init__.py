@@ -1,1 +1,0 @@
-"""Maps held against the truth, against the network itself, and against maps that know nothing of it."""

@@ -1,1 +1,0 @@
-"""What scripts/zoo.py is made of: the networks, the trial of one, its results, and the matrix that they make."""

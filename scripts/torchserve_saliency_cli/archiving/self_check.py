@@ -1,0 +1,216 @@
+"""The self-check of an archive: it loads the network, explains a picture, and compares the gradient with slopes.
+
+It runs in a process of its own, on the unpacked archive and with the engine that is in the archive.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import torchserve_saliency
+from torchserve_saliency.engine.network_pass import Pass
+from torchserve_saliency.engine.objective import Objective
+from torchserve_saliency.engine.rows import Rows
+from torchserve_saliency.errors import ModelError, RequestError, error_summary
+from torchserve_saliency.explainer import Explainer
+from torchserve_saliency.images.preprocessing import decode
+from torchserve_saliency.model.classifier import Classifier, load_classifier
+from torchserve_saliency_cli.archiving.float64 import doubled
+from torchserve_saliency_cli.archiving.pictures import generated_picture, picture_files, spread
+from torchserve_saliency_cli.archiving.sanity import PICTURES, mixing, sanity
+
+TOLERANCE = 1e-2  # deep random networks have slopes of 1e-9, which float64 resolves to some thousandths
+_GOOD = 1e-4
+# in units of the input: a long step may cross a kink, a short one is lost in the rounding of float64
+STEPS = (1e-6, 1e-7, 1e-8, 1e-9, 1e-5, 1e-4, 1e-3, 1e-2)
+
+
+class RefusedError(Exception):
+    """The network cannot be explained; the message says why."""
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """The slopes of one logit along some directions, by autograd and by central differences of width `step`."""
+
+    autograd: tuple[float, ...]
+    differences: tuple[float, ...]
+    step: float
+
+    @property
+    def error(self) -> float:
+        """Return the largest difference between the two kinds, relative to the steepest slope."""
+        largest = max(map(abs, (*self.autograd, *self.differences)))
+        difference = max(abs(a - d) for a, d in zip(self.autograd, self.differences, strict=True))
+        return difference / largest if largest else 0.0
+
+
+def check(directory: Path, pictures: Sequence[bytes] | None = (), directions: int = 5) -> dict[str, object]:
+    """Return an unpacked archive's figures; raise RefusedError, ModelError or RequestError if it fails.
+
+    The sanity tests use `pictures`, or generated ones if there are none; if `pictures` is None, they are left out.
+    """
+    classifier = load_classifier(directory, torch.device("cpu"), compile_rows=1)
+    picture = generated_picture(classifier.input)
+    x = decode(picture, classifier.input, classifier.limits.max_pixels).tensor[None].double()
+    with doubled(classifier) as exact:
+        index = _check_output(exact, x)
+        gradient = _gradient(exact, x, index)
+        slopes = best_slopes(exact, x, index, gradient, directions)
+    if not slopes.error <= TOLERANCE:
+        raise RefusedError(
+            f"the gradient is not the slope of the output: along {directions} random directions they differ by up to "
+            f"{slopes.error:.1%} (autograd {_first(slopes.autograd)}; finite differences {_first(slopes.differences)});"
+            " something in the network rounds, jumps, or has its own backward pass"
+        )
+    Explainer(classifier).explain(picture)
+    plain = Explainer(replace(classifier.bare(), defaults={})).explain(picture, target=index, reduce="none")
+    served = torch.from_numpy(plain.maps[0].saliency).double()
+    return {
+        "method": "gradient",
+        "score": "logit",
+        "target": index,
+        "directions": directions,
+        "step": slopes.step,
+        "largest_relative_error": slopes.error,
+        "tolerance": TOLERANCE,
+        "float32_relative_error": float((served - gradient).norm() / gradient.norm()),
+        "sums_to_one": _sums_to_one(classifier.bare(), x.float()),
+        "sanity": "off" if pictures is None else _sanity(classifier, pictures),
+        **_description(classifier),
+    }
+
+
+def _sanity(classifier: Classifier, pictures: Sequence[bytes]) -> dict[str, object]:
+    """Return the figures of the sanity tests; raise RefusedError for maps that depend on their batch."""
+    spec = classifier.input
+    used = pictures or [generated_picture(spec, seed) for seed in range(PICTURES)]
+    figures = sanity(classifier, [decode(each, spec, classifier.limits.max_pixels).tensor[None] for each in used])
+    if why := mixing(figures):
+        raise RefusedError(why)
+    return figures | {"generated": not pictures}
+
+
+def _check_output(classifier: Classifier, x: Tensor) -> int:
+    """Return the predicted class.
+
+    Raise RefusedError for logits that are not finite, random, constant, or dependent on the rest of the batch.
+    """
+    other = torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=x.dtype)
+    with torch.no_grad():
+        first = _first_logits(classifier, x)
+        again, different = (classifier.forward(v) for v in (x.clone(), other))
+        together = classifier.forward(torch.cat([x, other]))[:1]
+    if not bool(torch.isfinite(first).all()):
+        raise RefusedError("the logits of a picture are not finite")
+    scale = float(first.abs().max())
+    if float((first - again).abs().max()) > 1e-9 * scale:
+        raise RefusedError("two passes of one picture differ: something is random in eval mode (dropout left on?)")
+    if float((first - different).abs().max()) <= 1e-14 * scale:
+        raise RefusedError("the output is constant: it is the same for different pictures")
+    if float((first - together).abs().max()) > 1e-6 * scale:
+        raise RefusedError("the logits of a picture depend on the other pictures in its batch")
+    return int(first.argmax())
+
+
+def _first_logits(classifier: Classifier, x: Tensor) -> Tensor:
+    """Return the logits of `x` in float64; raise RefusedError if the network does not run in float64."""
+    try:
+        return classifier.forward(x)
+    except RuntimeError as error:
+        hint = "" if classifier.hookable else "; TorchScript must not be frozen, nor contain a precision"
+        raise RefusedError(
+            f"it fails in float64, in which its gradient is checked: {error_summary(error)}{hint}"
+        ) from error
+
+
+def _gradient(classifier: Classifier, x: Tensor, index: int) -> Tensor:
+    """Return the engine's gradient [C, H, W] of one logit; raise RefusedError unless it is finite and not zero."""
+    try:
+        (answer,) = Pass(classifier, [Rows(x, Objective((index,)))]).forward().backward()
+    except RuntimeError as error:
+        raise RefusedError(f"the output cannot be differentiated: {error}") from error
+    if isinstance(answer, RequestError):
+        raise RefusedError(answer.message)
+    gradient = answer.grad[0, 0]
+    if not bool(torch.isfinite(gradient).all()):
+        raise RefusedError("the gradient of a picture is not finite")
+    if not bool(gradient.any()):
+        raise RefusedError(f"no gradient of class {index} reaches the input: every map would be zero")
+    return gradient
+
+
+def best_slopes(classifier: Classifier, x: Tensor, index: int, gradient: Tensor, count: int = 5) -> Slopes:
+    """Return the slopes along `count` random directions, for the step at which the two kinds agree best."""
+    generator = torch.Generator().manual_seed(2)
+    directions = [torch.randn(x.shape, generator=generator, dtype=x.dtype) for _ in range(count)]
+    autograd = tuple(float((gradient * d[0]).sum()) for d in directions)
+    tried: list[Slopes] = []
+    with torch.no_grad():
+        for step in STEPS:
+            ends = [[float(classifier.forward(x + s * d)[0, index]) for s in (step, -step)] for d in directions]
+            tried.append(Slopes(autograd, tuple((up - down) / (2 * step) for up, down in ends), step))
+            if tried[-1].error <= _GOOD:
+                break
+    return min(tried, key=lambda slopes: slopes.error)
+
+
+def _sums_to_one(classifier: Classifier, x: Tensor) -> bool:
+    """Tell whether the network's outputs are probabilities, to which softmax would be applied again."""
+    with torch.no_grad():
+        output = classifier.forward(torch.cat([x, -x]))
+    return output.shape[1] > 1 and bool((output >= 0).all() and ((output.sum(1) - 1).abs() < 1e-4).all())
+
+
+def _description(classifier: Classifier) -> dict[str, object]:
+    """Return the properties of the loaded classifier, and the versions that it was checked with."""
+    packages = ["torch", "torchvision", "numpy", "pillow"]
+    versions = {name: version(name) for name in packages} | {"python": platform.python_version()}
+    if type(classifier.network).__module__.startswith("timm."):
+        versions["timm"] = version("timm")
+    return {
+        "classes": len(classifier.labels.names),
+        "default_layer": classifier.layers.default,
+        "folded_batch_norms": classifier.folded,
+        "compiled": classifier.compiled is not None,
+        "precision": asdict(classifier.precision),
+        "memory_format": str(classifier.memory_format).removeprefix("torch."),
+        "versions": versions,
+    }
+
+
+def _first(slopes: Sequence[float]) -> str:
+    return ", ".join(f"{slope:.3g}" for slope in slopes[:3])
+
+
+def main(unpacked: str, report: str, sanity_tests: str = "on", samples: str = "", directions: str = "5") -> None:
+    """Check the archive in the folder `unpacked`; write the figures or the reason for a refusal to `report` as JSON.
+
+    `sanity_tests` is `on` or `off`. Their pictures come from the folder `samples`, or are generated if it is empty.
+    """
+    files = spread(picture_files(Path(samples)), PICTURES) if samples else []
+    pictures = [file.read_bytes() for file in files] if sanity_tests == "on" else None
+    directory = Path(unpacked).resolve()
+    assert Path(str(torchserve_saliency.__file__)).resolve().is_relative_to(directory), (
+        "the engine was not imported from the archive"
+    )
+    try:
+        figures = check(directory, pictures, int(directions))
+    except RequestError as error:
+        figures = {"refused": error.message, "option": error.option}
+    except (ModelError, RefusedError) as error:
+        figures = {"refused": str(error)}
+    Path(report).write_text(json.dumps(figures), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:6])

@@ -1,0 +1,1 @@
+"""Coverage-guided fuzzing of request reading and image decoding."""

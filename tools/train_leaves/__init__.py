@@ -1,0 +1,1 @@
+"""Train the embedded leaf classifier on drawn pictures."""

@@ -41,7 +41,7 @@ def parse_json(body: bytes | bytearray | str) -> object:
 
 
 def is_json(value: object) -> bool:
-    """Return True if a value of option `format` is JSON."""
+    """Return whether a value of option `format` is JSON."""
     return isinstance(value, str) and value.strip().lower() == "json"
 
 
@@ -51,7 +51,7 @@ def malformed(message: str, option: str | None = None) -> RequestError:
 
 
 def check_count(count: int, classifier: Classifier, option: str) -> None:
-    """Raise RequestError 400 if a request holds no picture, or more than the archive's limit."""
+    """Raise RequestError 400 for a request without pictures, or with more than the archive's limit."""
     limit = classifier.limits.max_instances
     if not 1 <= count <= limit:
         raise malformed(f"'{option}' must hold 1 to {limit} pictures (max_instances), and holds {count:,}", option)

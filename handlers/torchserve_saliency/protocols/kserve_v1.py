@@ -68,7 +68,7 @@ def _entry(result: Result, classifier: Classifier, max_bytes: int) -> Response:
 
 
 def _short_error(error: RequestError) -> Response:
-    """Return an error object of at most ERROR_BYTES, with its message cut if necessary."""
+    """Return an error object of at most ERROR_BYTES, with its message cut as far as necessary."""
     response, text = error_response(error), error.message
     while len(response.body) > ERROR_BYTES and text:
         text = text[: len(text) * 3 // 4]

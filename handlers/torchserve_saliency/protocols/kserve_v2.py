@@ -42,7 +42,7 @@ def read(body: Mapping[str, object], message: Message, classifier: Classifier) -
 
 
 def _check_model(body: Mapping[str, object], classifier: Classifier) -> None:
-    """Raise RequestError 400 if the body names a model other than that of its route."""
+    """Raise RequestError 400 for a body that names a model other than that of its route."""
     for field, own in (("model_name", classifier.name), ("model_version", classifier.version)):
         if body.get(field) not in (None, own):
             raise malformed(f"'{field}' is {shown(body[field])}, and this is {shown(own)}", field)
@@ -80,7 +80,7 @@ def _requested_outputs(outputs: object, all_binary: object) -> RequestedOutputs:
 
 
 def _output_name(output: Mapping[str, object]) -> str:
-    """Return the name of a requested output; raise RequestError 400 if no output has that name."""
+    """Return the name of a requested output; raise RequestError 400 for an unknown name."""
     check_names(output, ("name", "parameters"), "an output")
     check_names(_parameters(output.get("parameters")), (BINARY,), "an output's 'parameters'")
     name = output.get("name")

@@ -35,7 +35,7 @@ def unpack(body: bytes, length: str) -> dict[str, object]:
 
 
 def _size(tensor: object) -> int | None:
-    """Return the number of bytes of a tensor's binary data, or None if its data are in the JSON."""
+    """Return the number of bytes of a tensor's binary data, or None for a tensor with its data in the JSON."""
     parameters = tensor.get("parameters") if isinstance(tensor, dict) else None
     size = parameters.get(SIZE) if isinstance(parameters, dict) else None
     if size is not None and (type(size) is not int or size < 0):
@@ -58,7 +58,7 @@ def _with_data(tensor: dict[str, object], data: memoryview, size: int) -> dict[s
 
 
 def _array(data: memoryview, datatype: object) -> NDArray[np.generic] | None:
-    """Return binary data as numbers, or None if the datatype is unknown or does not divide their length."""
+    """Return binary data as numbers, or None for an unknown datatype or an incomplete number."""
     dtype = np.dtype(DTYPES[datatype]) if isinstance(datatype, str) and datatype in DTYPES else None
     if dtype is None or len(data) % dtype.itemsize:
         return None

@@ -51,7 +51,7 @@ def _texts(data: object, shape: tuple[int, ...], classifier: Classifier) -> list
 
 
 def _bytes(data: object, shape: tuple[int, ...], classifier: Classifier) -> list[object]:
-    """Return arrays uint8 [H, W, C]; raise RequestError 413 if they have too many pixels."""
+    """Return arrays uint8 [H, W, C]; raise RequestError 413 for too many pixels."""
     if len(shape) != 4 or shape[3] not in CHANNELS:
         raise malformed("a UINT8 tensor must be [N, H, W, C], with 1, 3 or 4 channels", "inputs")
     limit = classifier.limits.per_picture(shape[0]).max_pixels

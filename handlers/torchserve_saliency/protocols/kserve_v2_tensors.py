@@ -53,7 +53,7 @@ class InferTensor:
 
 
 def check_length(length: int, limit: int) -> None:
-    """Raise RequestError 413 if an answer is longer than the limit."""
+    """Raise RequestError 413 for an answer that is longer than the limit."""
     if length > limit:
         raise too_large(length, limit, "fewer pictures or targets, or name the 'outputs' that are needed")
 
@@ -61,7 +61,7 @@ def check_length(length: int, limit: int) -> None:
 def output_tensors(
     predictions: Sequence[Sequence[Prediction]], explanations: Explanations, names: Collection[str], limit: int
 ) -> Iterator[InferTensor]:
-    """Yield the tensors of an answer with these names, all if there are no names; some do not exist in every answer.
+    """Yield the tensors of an answer with these names, or all tensors without names; some do not exist in every answer.
 
     Raise RequestError 413 if a tensor is longer than the limit, 400 if the maps differ in size.
     """

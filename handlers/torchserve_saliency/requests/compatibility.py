@@ -98,7 +98,7 @@ _MISSING: Mapping[Need, Callable[[Classifier], str | None]] = MappingProxyType(
 
 
 def unsupported_reason(method: str, classifier: Classifier) -> str | None:
-    """Return the reason why a network does not support a method, or None if it does."""
+    """Return the reason why a network does not support a method, or None."""
     for need in METHODS[method].needs:
         if reason := _MISSING[need](classifier):
             return f"'{method}' {reason}"

@@ -65,7 +65,7 @@ def encode(explanation: Explanation, max_bytes: int) -> Response:
 
 
 def json_response(value: object) -> Response:
-    """Return a value as ASCII JSON; raise RequestError 500 if one of its numbers is not finite."""
+    """Return a value as ASCII JSON; raise RequestError 500 for a number that is not finite."""
     return Response(to_json(value), "application/json")
 
 

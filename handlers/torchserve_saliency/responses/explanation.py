@@ -57,7 +57,7 @@ class View:
 class Explanation:
     """The predictions for the original picture, best first, and one map per target.
 
-    `sanity` is the warning of the archive's sanity test about the method, or None if there is none.
+    `sanity` is the warning of the archive's sanity test about the method, or None.
     """
 
     model: str

@@ -22,7 +22,7 @@ _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 def to_json(value: object) -> bytes:
-    """Return a value as compact ASCII JSON on one line; raise RequestError 500 if it holds NaN or infinity."""
+    """Return a value as compact ASCII JSON on one line; raise RequestError 500 for NaN or infinity."""
     try:
         return _ENCODER.encode(value).encode("ascii")
     except ValueError as error:
@@ -94,7 +94,7 @@ def _saliency_json(saliency: NDArray[np.float32]) -> bytes:
 
 
 def value_range(saliency: NDArray[np.float32]) -> tuple[float, float]:
-    """Return the smallest and the largest value of a map; raise RequestError 500 if any value is not finite."""
+    """Return the smallest and the largest value of a map; raise RequestError 500 for a value that is not finite."""
     low, high = float(saliency.min()), float(saliency.max())
     if not (math.isfinite(low) and math.isfinite(high)):
         raise not_finite("the saliency")
@@ -107,7 +107,7 @@ def not_finite(name: str) -> RequestError:
 
 
 def check_size(length: int, explanation: Explanation, max_bytes: int) -> None:
-    """Raise RequestError 413, with advice, if an answer is longer than the limit."""
+    """Raise RequestError 413, with advice, for an answer that is longer than the limit."""
     if length <= max_bytes:
         return
     as_json, render = explanation.format == "json", explanation.view.render

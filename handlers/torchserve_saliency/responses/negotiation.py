@@ -53,7 +53,7 @@ def _parse_quality(text: str) -> float:
 
 
 def _quality_of(content_type: str, ranges: Sequence[tuple[str, float]]) -> float:
-    """Return the quality value of the most specific range that matches a content type, or 0 if none matches."""
+    """Return the quality value of the most specific range that matches a content type, or 0 without a match."""
     major = content_type.split("/")[0] + "/*"
     for pattern in (content_type, major, "*/*"):
         found = [quality for name, quality in ranges if name == pattern]

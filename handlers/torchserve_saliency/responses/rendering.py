@@ -100,7 +100,7 @@ RENDERERS: Mapping[str, Renderer] = MappingProxyType(
 
 
 def _signed(values: Map) -> bool:
-    """Return True if any value of a map is negative."""
+    """Return whether a map has negative values."""
     return bool(values.min() < 0)
 
 

@@ -74,7 +74,7 @@ class ArchiveArguments:
     force: bool = flag(ARCHIVE, "overwrite an existing archive", "-f", action="store_true")
     archive_format: str = flag(
         ARCHIVE,
-        "compressed, or zip-store: weights hardly shrink, and are read and written much faster as they are" + _DEFAULT,
+        "default is compressed; zip-store is not, and is written and read much faster" + _DEFAULT,
         default="default",
         choices=("default", "zip-store"),
     )

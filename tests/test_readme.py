@@ -4,7 +4,8 @@ Every shell and Python block of PAGES runs against the live server, unless a com
 `<!-- not run: reason -->`. The blocks run in one folder that looks like the repository after `make demo`, with the
 environment's commands and `torchserve-saliency` on the PATH, and the packages on PYTHONPATH as after `pip install .`.
 A shell block knows the variables that earlier shell blocks of its page set at the start of a line; a Python block runs
-after the earlier Python blocks of its page, as the cells of a notebook do. A block fails if it prints an error object.
+after the earlier Python blocks of its page, as the cells of a notebook do. A block fails if a request is answered
+with an error, or if it prints an error object.
 """
 
 from __future__ import annotations
@@ -100,6 +101,7 @@ def folder(server: TorchServe, leaf: bytes, model_store: Path, tmp_path_factory:
     command = root / "bin" / COMMAND
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m torchserve_saliency_cli "$@"\n', encoding="utf-8")
     command.chmod(0o755)
+    (root / ".curlrc").write_text("fail\n", encoding="utf-8")  # also if the answer is written to a file
     return root
 
 
@@ -110,6 +112,7 @@ def test_a_block_runs(block: Block, folder: Path, server: TorchServe) -> None:
     path = [str(folder / "bin"), str(Path(sys.prefix, "bin")), os.environ["PATH"]]
     roots = [str(ROOT / "handlers"), str(ROOT / "scripts")]
     environment = {**os.environ, "PATH": os.pathsep.join(path), "PYTHONPATH": os.pathsep.join(roots)}
+    environment["CURL_HOME"] = str(folder)
     code = with_addresses(block.script(), server)
     command = [sys.executable, "-c", code] if block.is_python else ["bash", "-euc", code]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -13,9 +14,13 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from bootstrap import requirements
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image
 
 from tests.archives import own_words
@@ -124,6 +129,29 @@ def test_the_wheel_contains_the_packages_their_files_and_the_licence(wheel: Path
     assert found == expected | {f"torchserve_saliency_cli/{name}" for name in COPIES}
     for name, original in COPIES.items():
         assert copies[name] == (ROOT / original).read_bytes()
+
+
+def test_every_imported_package_is_a_declared_requirement() -> None:
+    declared = {canonicalize_name(Requirement(each).name) for each in requirements(("serve", "timm"))}
+    distributions = packages_distributions()
+    files = [
+        ROOT / "handlers" / "saliency_handler.py",
+        *(path for package in PACKAGES for path in package.rglob("*.py")),
+    ]
+    ours = {"saliency_handler", *(package.name for package in PACKAGES)}
+    imported = {name for file in files for name in imports(file)} - sys.stdlib_module_names - ours
+    assert {"torch", "httpx", "skimage", "yaml"} <= imported
+    for name in imported:
+        assert {canonicalize_name(each) for each in distributions[name]} & declared, name
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Yield the top-level packages that a file imports."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield str(node.module).partition(".")[0]
 
 
 def test_the_packages_are_imported_from_the_wheel(installed: Installed) -> None:

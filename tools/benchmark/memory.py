@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -39,10 +38,8 @@ class MemoryTask:
 def measure_peak(task: MemoryTask, worker: str) -> Peak:
     """Return the peak memory of a task for the engine or a library. Raise RuntimeError if the process fails."""
     arguments = [task.folder, task.picture, task.method, worker, task.rows, task.batch, task.device]
-    paths = os.pathsep.join([str(ROOT / "handlers"), str(ROOT / "scripts"), str(ROOT)])
     command = [sys.executable, "-m", PROBE, *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": paths}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         message = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise RuntimeError(f"{worker} failed at {task.method}: {message}")

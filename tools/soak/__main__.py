@@ -14,29 +14,26 @@ import json
 import shutil
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import quote
 
-import psutil
-
 from tools import ROOT
-from tools.soak import report, request_mix
-from tools.soak.faults import FAULTS, Disk, SkippedError, worker_pids
+from tools.soak import measurements, request_mix
+from tools.soak.faults import FAULTS, Disk, SkippedError
 from tools.soak.load import Load, UnfitError, reference_replies
 from tools.soak.manifest import ArchiveError, name_and_version
+from tools.soak.measurements import Fault, Soak
+from tools.soak.memory import sample_memory
 from tools.soak.plot import plot
-from tools.soak.report import Fault, Sample, Soak
+from tools.soak.report import markdown
 from torchserve_saliency_cli.leaves.draw import draw
 from torchserve_saliency_cli.leaves.embedded_archive import archive_leaves
 from torchserve_saliency_cli.torchserve.server import ServerError, TorchServe
 
-SAMPLE_INTERVAL = 1.0  # seconds between two samples of the workers' memory
 RECOVERY_LIMIT = 180.0  # seconds to wait for recovery from a fault
 SETTINGS = {"enable_model_api": "true", "default_workers_per_model": "1"}
 
@@ -52,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ArchiveError, ServerError, UnfitError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
-    failures = list(report.failures(soak))
+    failures = list(measurements.failures(soak))
     for line in failures[:20]:
         print(line)
     return int(bool(failures))
@@ -99,7 +96,7 @@ def run_soak(server: TorchServe, archive: Path, args: argparse.Namespace) -> Soa
     valid = list(request_mix.valid_requests(model, list(_pictures())))
     hostile = list(request_mix.hostile_requests(model))
     references = reference_replies(server, [*valid, *hostile])
-    with Load(server, valid, hostile, references, args.clients) as load, _sample_memory(server) as samples:
+    with Load(server, valid, hostile, references, args.clients) as load, sample_memory(server) as samples:
         time.sleep(60 * args.minutes)
         ended = time.monotonic()
         faults = [_inject(name, server, archive, load, args.settle) for name in (FAULTS if args.faults else ())]
@@ -127,42 +124,17 @@ def _inject(name: str, server: TorchServe, archive: Path, load: Load, settle: fl
     load.wait_for_recovery(RECOVERY_LIMIT)
     time.sleep(settle)
     results = [result for result in list(load.results) if result.end > since]
-    return replace(report.measure_fault(name, since, results), failed=failed)
-
-
-@contextmanager
-def _sample_memory(server: TorchServe) -> Iterator[list[Sample]]:
-    """Yield a list to which samples of the workers' memory are added until the context ends."""
-    samples = [_sample(server)]
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(SAMPLE_INTERVAL):
-            with suppress(psutil.Error, OSError, ServerError, ValueError):
-                samples.append(_sample(server))
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield samples
-    finally:
-        ended.set()
-        thread.join()
-
-
-def _sample(server: TorchServe) -> Sample:
-    pids = tuple(worker_pids(server))
-    return Sample(time.monotonic(), sum(psutil.Process(pid).memory_info().rss for pid in pids), pids)
+    return replace(measurements.measure_fault(name, since, results), failed=failed)
 
 
 def _write(out: Path, settings: Mapping[str, object], soak: Soak) -> None:
     """Write the report, its plot next to it, and the measurements as JSON. Print the report."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    page = report.markdown(settings, soak, out.with_suffix(".png").name)
+    page = markdown(settings, soak, out.with_suffix(".png").name)
     out.write_text(page)
     plot(soak, out.with_suffix(".png"))
-    figures = {"outcomes": report.outcomes(soak.results), "latencies": report.latencies(soak.before_faults)}
-    figures |= {"growth": report.growth(soak), "faults": [asdict(fault) for fault in soak.faults]}
+    figures = {"outcomes": measurements.outcomes(soak.results), "latencies": measurements.latencies(soak.before_faults)}
+    figures |= {"growth": measurements.growth(soak), "faults": [asdict(fault) for fault in soak.faults]}
     json_file = ROOT / "build" / "soak" / "soak.json"
     json_file.parent.mkdir(parents=True, exist_ok=True)
     json_file.write_text(json.dumps({**settings, **figures}, indent=1))

@@ -10,7 +10,7 @@ mpl.use("Agg")
 
 from matplotlib import pyplot as plt
 
-from tools.soak.report import Soak
+from tools.soak.measurements import Soak
 
 
 def plot(soak: Soak, path: Path) -> None:

@@ -14,11 +14,12 @@ from tests.test_explainer import picture
 from tests.tools.soak.test_comparison import json_reply, reply
 from tests.tools.soak.test_load import REQUEST, fake_server
 from tools.soak import __main__ as soak
-from tools.soak import report, request_mix
+from tools.soak import measurements, request_mix
 from tools.soak.faults import FAULTS, add_second_version, register_again
 from tools.soak.load import Load
 from tools.soak.manifest import copy_with_version, name_and_version, other_version
-from tools.soak.report import Sample, Soak
+from tools.soak.measurements import Sample, Soak
+from tools.soak.report import markdown
 from torchserve_saliency_cli.client.transport import Reply
 from torchserve_saliency_cli.torchserve.server import TorchServe
 
@@ -73,8 +74,8 @@ def test_an_exception_while_a_fault_is_injected_is_reported(tmp_path: Path, monk
     assert fault.failed.startswith("RuntimeError: POST /models: 500")
     assert fault.recovery is not None
     measured = Soak(load.results, [Sample(0, 1, (1,)), Sample(1, 1, (1,))], 1, [fault])
-    assert next(report.failures(measured)).startswith("FAILED: killed: RuntimeError")
-    assert r"| killed  | failed: RuntimeError: POST /models: 500 \|; " in report.markdown({}, measured, "soak.png")
+    assert next(measurements.failures(measured)).startswith("FAILED: killed: RuntimeError")
+    assert r"| killed  | failed: RuntimeError: POST /models: 500 \|; " in markdown({}, measured, "soak.png")
 
 
 def test_a_soak_of_an_unfit_server_ends_with_an_error_message(

@@ -19,7 +19,7 @@ demo: environment
 	$(RUN) scripts/demo.py
 
 test: environment
-	$(RUN) -m pytest --numprocesses auto --dist loadgroup $(ARGS)
+	$(RUN) -m pytest $(ARGS)
 
 check: environment
 	$(RUN) -m ruff check .

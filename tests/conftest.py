@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 
-# Before torch is imported: tests that run in parallel processes have one core each.
-os.environ.setdefault("OMP_NUM_THREADS", str(1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, os.cpu_count() or 1)))
+os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))  # before torch is imported
 
 import importlib
 import io
@@ -52,18 +51,10 @@ EXTRA_ARGUMENTS: Mapping[str, Sequence[str]] = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test that uses the live server, and group the tests for parallel runs.
-
-    All tests of the live server run in one process, so that one server is started, and begin first because they take
-    longest. The tests of any other module stay together.
-    """
+    """Mark each test that uses the live server."""
     for item in items:
         if "server" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.server)
-        shares_archives = item.get_closest_marker("server") or "model_store" in getattr(item, "fixturenames", ())
-        group = "server" if shares_archives else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: item.get_closest_marker("server") is None)
 
 
 @pytest.fixture(scope="session")

@@ -39,10 +39,10 @@ class Compiled:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the logits [n, K] of `x` [n, C, H, W], with a graph if `x` requires a gradient."""
-        pass_name = PASSES[x.requires_grad and torch.is_grad_enabled()]
-        if _batch_type(x) != self._batch_type or batch_sizes(len(x))[-1] not in self.sizes[pass_name]:
+        requested = PASSES[x.requires_grad and torch.is_grad_enabled()]
+        if _batch_type(x) != self._batch_type or batch_sizes(len(x))[-1] not in self.sizes[requested]:
             return self.eager(x)
-        if pass_name == "gradient":
+        if requested == "gradient":
             differentiable: Tensor = _PaddedPass.apply(x, self)
             return differentiable
         with torch.inference_mode():

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     args = parser.parse_args(arguments)
     networks = _networks(parser, args)
+    # Trials run in forks of this process. So tqdm must neither start its monitor thread nor share a lock with them.
+    tqdm.monitor_interval = 0
+    tqdm.set_lock(threading.RLock())
     with tempfile.TemporaryDirectory() as scratch:
         path = args.results or Path(scratch) / "results.jsonl"
         missing = [] if args.page else remaining(networks, read_results(path))

@@ -60,6 +60,7 @@ def test_the_forward_function_of_a_plain_classifier_is_the_network_itself(tmp_pa
     assert classifier.forward_plain is classifier.network
 
 
+@pytest.mark.usefixtures("compiled_at_any_speed")
 def test_a_replaced_classifier_has_its_own_forward_function(tmp_path: Path) -> None:
     plain = load_classifier(unpacked(tmp_path / "plain"), CPU)
     x = torch.randn(2, 3, 16, 16)

@@ -30,6 +30,7 @@ from torchserve_saliency.responses.encoding import Response, json_response
 if TYPE_CHECKING:
     from ts.context import Context
     from ts.metrics.caching_metric import CachingMetric
+    from ts.metrics.metric_type_enum import MetricTypes
 
 requests_log = logging.getLogger("saliency.requests")
 
@@ -107,7 +108,7 @@ class SaliencyHandler:
         return describe(self.explainer.classifier)
 
     def _export(self, metrics: BatchMetrics) -> None:
-        """Pass a batch's metrics to TorchServe, except those that its metrics file does not declare."""
+        """Pass a batch's metrics to TorchServe, except those that its metrics file declares with other labels."""
         model = self.explainer.classifier.name, self.explainer.classifier.version
         for (name, labels), value in metrics.sums.items():
             if name in self.exported:
@@ -135,11 +136,30 @@ class SaliencyHandler:
 
 
 def _exported_metrics(context: Context) -> dict[str, CachingMetric]:
-    """Return the metrics of METRICS that TorchServe's metrics file declares with the same labels."""
-    caches = context.metrics.cache.values() if context.metrics else ()
-    declared = {name: metric for cache in caches for name, metric in cache.items() if name in METRICS}
-    labelled = {name: [*MODEL_LABELS, *METRICS[name].labels] for name in declared}
-    return {name: metric for name, metric in declared.items() if metric.dimension_names == labelled[name]}
+    """Return the metrics of METRICS, as TorchServe's metrics file declares them or declared here.
+
+    TorchServe exports a metric that its file does not declare only with `model_metrics_auto_detect=true`, and ignores
+    it otherwise. A metric that the file declares with other labels is left out.
+    """
+    if not context.metrics:
+        return {}
+    declared = {name: metric for cache in context.metrics.cache.values() for name, metric in cache.items()}
+    exported = {}
+    for name, metric in METRICS.items():
+        labels = [*MODEL_LABELS, *metric.labels]
+        found = declared.get(name) or context.metrics.add_metric_to_cache(
+            metric_name=name, unit=metric.unit, dimension_names=labels, metric_type=_metric_type(metric.kind)
+        )
+        if found.dimension_names == labels:
+            exported[name] = found
+    return exported
+
+
+def _metric_type(kind: str) -> MetricTypes:
+    """Return TorchServe's type of a metric, a counter or a histogram."""
+    from ts.metrics.metric_type_enum import MetricTypes
+
+    return MetricTypes(kind)
 
 
 def _message(fields: Mapping[str, object], headers: Mapping[str, object]) -> Message:

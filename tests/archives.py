@@ -11,7 +11,7 @@ import torch
 import yaml
 from torch import nn
 
-from torchserve_saliency.model.architectures import network_from_file
+from torchserve_saliency.model.model_file import network_from_file
 from torchserve_saliency_cli.archiving.arguments import ArchiveArguments
 from torchserve_saliency_cli.archiving.command_line import read_arguments
 

@@ -34,7 +34,7 @@ ARCHIVES: Mapping[str, Sequence[str]] = {
     "sq 1.0": ("--arch", "squeezenet1_1", "--weights", "none", "--batch-size", "1"),
     "sq 2.0": (
         *("--arch", "squeezenet1_1", "--weights", "none", "--sanity", "off"),
-        # the time per forward pass is overestimated on a busy machine
+        # no request ends early on a busy machine
         *("--limits", '{"max_seconds": 3600, "max_batch_seconds": 3600}'),
         *("--batch-size", "8", "--max-batch-delay", "400"),
     ),
@@ -43,9 +43,10 @@ ARCHIVES: Mapping[str, Sequence[str]] = {
 # token authorization is on, TorchServe rejects every management request for a model of that name.
 NETWORKS = ("awkward", "gelu", "flat", "transformer", "hasty")
 
-# `flat`: a request can reach the limit of seconds before that of forward passes. `hasty`: the worker's time is short.
+# `flat`: a request can reach the limit of processor time before that of forward passes.
+# `hasty`: the time of the worker is short.
 EXTRA_ARGUMENTS: Mapping[str, Sequence[str]] = {
-    "flat": ("--limits", '{"max_forwards": 1000000, "max_seconds": 5}'),
+    "flat": ("--limits", '{"max_forwards": 1000000, "max_seconds": 1}'),
     "hasty": ("--response-timeout", "8"),
 }
 
@@ -68,11 +69,14 @@ def data() -> Path:
 
 @pytest.fixture(scope="session")
 def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the archives of the embedded model, ARCHIVES, NETWORKS and a TorchScript file."""
+    """Return a folder with the archives of the embedded model, ARCHIVES, NETWORKS, leaves and a TorchScript file."""
+    from tests.leaves import leaf_archives
+
     store = tmp_path_factory.mktemp("model_store")
     archives = dict(ARCHIVES)
     archives |= {f"{name} 1.0": network_arguments(name, tmp_path_factory.mktemp("weights")) for name in NETWORKS}
     archives["scripted 1.0"] = torchscript_arguments(tmp_path_factory.mktemp("scripted"))
+    archives |= leaf_archives(tmp_path_factory.mktemp("leaves"))
     with ThreadPoolExecutor(2) as pool:
         futures: list[Future[Path]] = [pool.submit(archive_leaves, store)]
         futures += [pool.submit(archive, store, model, arguments) for model, arguments in archives.items()]

@@ -109,12 +109,12 @@ def saliency_values(saliency: dict[str, Any]) -> np.ndarray:
     return cast(np.ndarray, low + pixels / 255 * (high - low))
 
 
-def assert_same(one: Reply, other: Reply) -> None:
+def assert_same(one: Reply, other: Reply, name: str = "") -> None:
     """Assert that two replies to the same request are equal up to float32 rounding."""
     assert (one.status, one.content_type) == (other.status, other.content_type)
     if one.content_type == "application/x-npy":
         a, b = (np.load(io.BytesIO(reply.body)) for reply in (one, other))
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(a).max())
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(a).max(), err_msg=name)
     elif one.content_type == "image/png":
         a, b = (np.array(Image.open(io.BytesIO(reply.body))).astype(int) for reply in (one, other))
         assert np.abs(a - b).mean() < 1

@@ -22,6 +22,8 @@ dependencies = [{}]
 [project.optional-dependencies]
 serve = []
 timm = []
+hf = []
+openclip = []
 dev = ["pip"]
 """
 

@@ -172,5 +172,5 @@ def test_a_batch_past_its_deadline_is_not_encoded(handler: SaliencyHandler) -> N
     run.deadline = -1e9
     response, failed = handler.postprocess(run, calls)
     assert (failed.status, failed.encoding_errors) == (415, ())
-    assert (response.status, response.kind) == (500, "DeadlineException")
-    assert response.encoding_errors == ((500, "DeadlineException"),)
+    assert (response.status, response.kind) == (503, "DeadlineException")
+    assert response.encoding_errors == ((503, "DeadlineException"),)

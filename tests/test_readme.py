@@ -41,7 +41,7 @@ ASSIGNMENT = re.compile(r"^(?:export )?[A-Z_]+=.*$", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:)([^)\s]+)\)")
 FLAG = re.compile(r"--[a-z][a-z-]*")
 COMMAND = "torchserve-saliency"
-DEFAULTS_IN_WORDS = ("target", "against", "colormap")
+DEFAULTS_IN_WORDS = ("target", "against", "colormap", "head")
 
 
 @dataclass(frozen=True)

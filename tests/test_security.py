@@ -21,7 +21,7 @@ from tests.test_explainer import picture
 from torchserve_saliency.errors import ModelError
 from torchserve_saliency.explainer import Explainer
 from torchserve_saliency.model.checkpoint import read_state
-from torchserve_saliency.model.labels import Labels
+from torchserve_saliency.model.heads import single_head
 from torchserve_saliency.responses.encoding import encode
 from torchserve_saliency_cli.client.transport import send
 from torchserve_saliency_cli.files import CONFIG
@@ -113,6 +113,6 @@ def test_weights_that_contain_code_are_an_error_and_the_code_does_not_run(tmp_pa
 
 def test_a_label_with_markup_is_sent_as_plain_text() -> None:
     label = "<script>alert(1)</script>"
-    named = replace(classifier(made(Modules)), labels=Labels((label, "cat", "dog", "elk", "fox")))
+    named = replace(classifier(made(Modules)), heads=single_head((label, "cat", "dog", "elk", "fox")))
     response = encode(Explainer(named).explain(picture(1), target=0), 10_000_000)
     assert json.loads(response.body)["explanations"][0]["target"]["label"] == label

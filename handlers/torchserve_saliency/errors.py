@@ -23,6 +23,11 @@ class RequestError(Exception):
         self.message = message
         self.option = option
 
+    @property
+    def type(self) -> str:
+        """Return the error's type, as in the field `type` of the error object."""
+        return self.kind
+
     def body(self) -> dict[str, int | str]:
         """Return the JSON object of the error: code, type, message, and the option if one caused it."""
         body: dict[str, int | str] = {"code": self.status, "type": self.kind, "message": self.message}
@@ -39,9 +44,20 @@ def bad_option(option: str, message: str) -> RequestError:
 
 
 def too_late() -> RequestError:
-    """Return the 500 for a request that was not finished before its batch's deadline."""
-    message = "the server had no time left for this request: send it again, with fewer samples, steps or targets"
-    return RequestError(500, "DeadlineException", message)
+    """Return the 503 for a request that was not finished before its batch's deadline: the server was too busy."""
+    message = (
+        "the server had no time left for this request: send it again, later or with fewer samples, steps or targets"
+    )
+    return RequestError(503, "DeadlineException", message)
+
+
+def too_long(limit: float) -> RequestError:
+    """Return the 504 for a request that has used all its seconds of processor time."""
+    message = (
+        f"the request was not finished within {limit:g} seconds of processor time (max_seconds); ask for fewer "
+        "samples, steps, channels or targets, or for a method with fewer passes"
+    )
+    return RequestError(504, "DeadlineException", message)
 
 
 def error_summary(error: BaseException) -> str:

@@ -26,7 +26,8 @@ def map_quality(
     with its channels summed.
     """
     options = query.options
-    values = torch.cat([maps.values, random_map(maps.values)])
+    own = maps.of_polarity(options.polarity)
+    values = torch.cat([own, random_map(own)])
     shown = reduced(values.float(), options.reduce, options.polarity)
     again, why = _repetition(query, subject)
     judged = Judged(
@@ -50,4 +51,9 @@ def _repetition(query: Query, subject: Subject) -> tuple[Callable[[Subject], Ste
     if not repeat_cost(cost).forward_passes(1):
         needed = f"'{name}' needs {cost.forward_passes(1)} forward passes here"
         return None, f"{needed}, and is repeated only if it needs at most {MOST_REPEATED}"
-    return lambda other: method.function(other, query.parameters), ""
+
+    def repeated(other: Subject) -> Steps:
+        again = yield from method.function(other, query.parameters)
+        return replace(again, values=again.of_polarity(query.options.polarity), opposing=None)
+
+    return repeated, ""

@@ -9,10 +9,10 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from typing import Any, Protocol, TypeVar
 
 from torchserve_saliency.errors import bad_option
+from torchserve_saliency.spelling import find_spelling, similar_names
 
 T = TypeVar("T")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
@@ -94,18 +94,20 @@ class Boolean:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several names, or an alias of one; case is ignored."""
+    """One of several names, or an alias of one; case, hyphens, underscores and spaces are ignored."""
 
     names: tuple[str, ...]
     aliases: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, value: object) -> str:
-        name = value.strip().lower() if isinstance(value, str) else ""
-        name = self.aliases.get(name, name)
+        name = value if isinstance(value, str) else ""
         if name in self.names:
             return name
-        near = get_close_matches(name, self.names, n=1)
-        raise ValueError(f"must be one of {', '.join(self.names)}" + (f"; did you mean {near[0]}?" if near else ""))
+        if found := find_spelling(name, self.names, self.aliases):
+            return found
+        if near := similar_names(name, self.names, self.aliases, 1):
+            raise ValueError(f"must be a known name; did you mean {near[0]}? Known are {', '.join(self.names)}")
+        raise ValueError(f"must be one of {', '.join(self.names)}")
 
     def describe(self) -> dict[str, object]:
         return {"type": "string", "choices": list(self.names)}

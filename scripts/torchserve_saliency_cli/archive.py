@@ -13,13 +13,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from torchserve_saliency.errors import ModelError
+from torchserve_saliency.explainer import Explainer
 from torchserve_saliency.model.classifier import dry_run, frozen
-from torchserve_saliency.quality.sanity import failed_methods
+from torchserve_saliency.model.head_search import HeadOptions
+from torchserve_saliency.model.heads import Head
+from torchserve_saliency_cli.archiving.adaptation import first_convolution
 from torchserve_saliency_cli.archiving.arguments import ArchiveArguments, UsageError
 from torchserve_saliency_cli.archiving.command_line import read_arguments
 from torchserve_saliency_cli.archiving.flags import spelling
+from torchserve_saliency_cli.archiving.folder_check import FolderAccuracy, check_accuracy, folder_accuracy
+from torchserve_saliency_cli.archiving.handler_check import check_handler
 from torchserve_saliency_cli.archiving.packing import add_check, deliver, pack
+from torchserve_saliency_cli.archiving.progress import MARK, step
 from torchserve_saliency_cli.archiving.sources import Source, find_source
+from torchserve_saliency_cli.archiving.summary import summary
 from torchserve_saliency_cli.files import cli_folder
 from torchserve_saliency_cli.program import program
 
@@ -37,41 +44,78 @@ def main(words: Sequence[str] | None = None) -> int:
     name = program("archive")
     try:
         args = read_arguments(words)
+        if args.handler:
+            check_handler(args.handler, args.extra_files)
+        step("reading the network and its weights")
         source = find_source(args)
-        args = with_logits(source, args)
-        figures = archive(source, args)
+        source, args = with_outputs(source, args)
+        figures, accuracy = archive(source, args)
     except UsageError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
     except ModelError as error:
         print(f"{name}: refused: {error}", file=sys.stderr)
         return 1
-    print(summary(source, args, figures))
+    print("\n".join([summary(source, args, figures), *(accuracy.lines() if accuracy else ())]))
     return 0
 
 
-def with_logits(source: Source, args: ArchiveArguments) -> ArchiveArguments:
-    """Return the arguments with the position of the logits in the output.
+def with_outputs(source: Source, args: ArchiveArguments) -> tuple[Source, ArchiveArguments]:
+    """Return the source with the labels of its classes, and the arguments with the position of the logits.
 
-    Raise UsageError for labels that are not as many as the classes.
+    Raise UsageError for labels that are not as many as the classes of an output.
     """
-    labels = None if source.labels is None else len(source.labels)
-    logits, classes = dry_run(frozen(source.network), source.input, args.logits, labels)
-    if labels is not None and labels != classes:
-        settable = args.weights == "none" and not (args.num_classes or args.model_file)
-        hint = "; --num-classes sets the number of a random network" if settable else ""
-        raise UsageError(f"{labels} labels for {classes} classes{hint}")
-    return replace(args, logits=logits)
+    args = replace(args, activation=args.activation or source.activation)
+    options = HeadOptions(args.logits, args.activation, source.labels, args.head_labels)
+    try:
+        heads = dry_run(frozen(source.network), source.input, options)
+    except ModelError as error:
+        raise ModelError(f"{error}{_advice(source)}") from error
+    for head in heads:
+        labels = args.head_labels.get(head.name, source.labels if head is heads.default else None)
+        _check_labels(head, labels, args)
+    given = {head.name: head.labels.names for head in heads if head.name in args.head_labels}
+    named = source.labels is not None or heads.default.outputs == 1
+    source = replace(source, labels=heads.default.labels.names if named else None)
+    return source, replace(args, logits=heads.default.key, head_labels=given)
 
 
-def archive(source: Source, args: ArchiveArguments) -> Mapping[str, object]:
-    """Write and check the archive; return the figures of the self-check. If the check fails, no archive is left."""
+def _advice(source: Source) -> str:
+    """Return the flags that may help if the network does not run on its input."""
+    _, convolution = first_convolution(source.network)
+    if convolution is not None and convolution.in_channels != source.input.channels:
+        count = convolution.in_channels
+        return f"; its first convolution takes {count} channels: give --mean and --std with {count} values each"
+    return "; a head found in the weights does not fit: use --model-file" if source.changes else ""
+
+
+def _check_labels(head: Head, labels: Sequence[str] | None, args: ArchiveArguments) -> None:
+    """Raise UsageError for labels that are not as many as the classes of a head; one label names a single output."""
+    classes = len(head.labels)
+    if labels is None or len(labels) == classes or (len(labels) == head.outputs == 1):
+        return
+    settable = args.weights == "none" and not (args.num_classes or args.model_file)
+    hint = "; --num-classes sets the number of a random network" if settable else ""
+    output = "" if head.key is None else f" of output '{head.name}'"
+    raise UsageError(f"{len(labels)} labels for {classes} classes{output}{hint}")
+
+
+def archive(source: Source, args: ArchiveArguments) -> tuple[Mapping[str, object], FolderAccuracy | None]:
+    """Write and check the archive; return the figures of the self-check, and the accuracy on --check-folder.
+
+    If a check fails, no archive is left.
+    """
     with tempfile.TemporaryDirectory(prefix="archive-") as folder:
+        step("writing the archive")
         mar = pack(source, args, Path(folder))
         figures = self_check(mar, Path(folder), args)
         add_check(mar, figures)
+        accuracy = None
+        if args.check_folder:
+            accuracy = folder_accuracy(Explainer.load(mar), args.check_folder)
+            check_accuracy(accuracy, args.min_accuracy, args.check_folder)
         deliver(mar, args.mar)
-    return figures
+    return figures, accuracy
 
 
 def self_check(mar: Path, folder: Path, args: ArchiveArguments) -> Mapping[str, object]:
@@ -84,9 +128,10 @@ def self_check(mar: Path, folder: Path, args: ArchiveArguments) -> Mapping[str, 
         packed.extractall(unpacked)
     words = [sys.executable, "-c", _RUN_CHECK, str(unpacked), str(report), str(CHECK), str(cli_folder())]
     words += [args.sanity, str(args.sanity_samples or ""), str(args.directions)]
-    done = subprocess.run(words, cwd=folder, stderr=subprocess.PIPE, text=True, check=False)
+    step("checking the archive in a process of its own")
+    status, messages = _run(words, folder)
     if not report.is_file():
-        raise ModelError(f"{BROKE_OFF}: {_last_line(done)}")
+        raise ModelError(f"{BROKE_OFF}: {_last_line(status, messages)}")
     figures: dict[str, object] = json.loads(report.read_text(encoding="utf-8"))
     if figures.get("option") in args.defaults:
         raise UsageError(f"{spelling(str(figures['option']))}: {figures['refused']}")
@@ -95,61 +140,21 @@ def self_check(mar: Path, folder: Path, args: ArchiveArguments) -> Mapping[str, 
     return figures
 
 
-def _last_line(done: subprocess.CompletedProcess[str]) -> str:
+def _run(words: Sequence[str], folder: Path) -> tuple[int, list[str]]:
+    """Run a process and pass its progress on; return its exit status and its other messages."""
+    messages: list[str] = []
+    with subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, text=True, errors="replace") as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith(MARK):
+                step(line.removeprefix(MARK).rstrip())
+            elif line.strip():
+                messages.append(line.strip())
+    return process.returncode, messages
+
+
+def _last_line(status: int, messages: Sequence[str]) -> str:
     """Return the reason why a process ended without a report."""
-    if done.returncode == -signal.SIGKILL:
+    if status == -signal.SIGKILL:
         return "it was killed, as the system does if memory runs out"
-    return (done.stderr.strip().splitlines() or [f"no message, exit status {done.returncode}"])[-1]
-
-
-def summary(source: Source, args: ArchiveArguments, figures: Mapping[str, object]) -> str:
-    """Return a description of the archive and of the result of its check."""
-    height, width = source.input.size
-    no_layer = "the layers of TorchScript are hidden" if args.scripted else "no layer has a spatial grid"
-    unnamed = "" if source.labels else ", unnamed: --labels names them"
-    position = "" if args.logits is None else f", logits in output {args.logits!r} (--logits chooses)"
-    error = float(str(figures["largest_relative_error"]))
-    warning = "\n  warning     the output sums to 1: it seems to be probabilities, but should be logits"
-    return "\n".join(
-        [
-            f"{args.mar}  {args.mar.stat().st_size / 1e6:.1f} MB",
-            f"  network     {source.arch or args.model_file or 'TorchScript'}, weights {args.weights}",
-            f"  input       {height} x {width}, resize {source.input.resize}, {source.input.interpolation}",
-            f"  classes     {figures['classes']}{unnamed}{position}",
-            f"  CAM layer   {figures['default_layer'] or f'none: {no_layer}'}",
-            *_acceleration(args, figures),
-            f"  self-check  gradient = slope to {error:.1e} along {figures['directions']} directions",
-            f"  sanity      {_sanity(figures['sanity'])}",
-        ]
-    ) + (warning if figures["sums_to_one"] else "")
-
-
-def _acceleration(args: ArchiveArguments, figures: Mapping[str, object]) -> list[str]:
-    """Return one line each for the archive's compilation and its reduced precision."""
-    lines = []
-    if args.compile:
-        result = "one picture is as right and as fast" if figures["compiled"] else "here it is no better, and not used"
-        lines.append(f"  compiled    {args.compile}, when it is loaded: {result}")
-    if args.precision != "fp32":
-        lines.append(f"  precision   {_precision(args.precision, figures['precision'])}")
-    return lines
-
-
-def _precision(name: str, measured: object) -> str:
-    """Return the error of a reduced precision."""
-    assert isinstance(measured, dict)
-    if measured["precision"] != name:
-        return f"{name} does not work here: fp32"
-    logits, gradient = measured["logits_error"], measured["gradient_error"]
-    return f"{name}: relative to fp32, the error in norm of its logits is {logits:.1e}, of its gradient {gradient:.1e}"
-
-
-def _sanity(figures: object) -> str:
-    """Return the result of the sanity tests of all methods."""
-    if not isinstance(figures, dict):
-        return "not tested (--sanity off)"
-    if similar := failed_methods(figures):
-        names = ", ".join(f"{name} ({value:.2f})" for name, value in similar.items())
-        return f"hardly changed by random weights in the upper layers (rank correlation): {names}"
-    dependent = [name for name, each in figures["methods"].items() if each["depends_on_weights"]]
-    return f"these methods' maps depend on the weights: {', '.join(dependent) or 'not measurable for any'}"
+    return messages[-1] if messages else f"no message, exit status {status}"

@@ -11,7 +11,7 @@ from textwrap import wrap
 import matplotlib
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 SIDE = 224
 GAP = 14
@@ -23,7 +23,7 @@ BAR, REST = "#d9822b", "#b9c4bd"
 
 @dataclass(frozen=True)
 class Cell:
-    """A picture, shown 224 pixels wide and high, and its caption."""
+    """A picture, shown within a square of 224 pixels, and its caption."""
 
     picture: Image.Image
     caption: str = ""
@@ -106,8 +106,9 @@ def _draw_section(sheet: Image.Image, pen: ImageDraw.ImageDraw, section: Section
     for number, cells in enumerate(section.rows):
         row_top = top + 98 + number * (SIDE + CAPTION + GAP)
         for column, cell in enumerate(cells):
-            shown = cell.picture.convert("RGBA").resize((SIDE, SIDE))
-            sheet.paste(shown, (_left(column), row_top), shown)
+            shown = ImageOps.contain(cell.picture.convert("RGBA"), (SIDE, SIDE), Image.Resampling.BICUBIC)
+            across, down = (SIDE - shown.width) // 2, (SIDE - shown.height) // 2
+            sheet.paste(shown, (_left(column) + across, row_top + down), shown)
             pen.text((_left(column), row_top + SIDE + 5), cell.caption, FAINT, font(14))
 
 

@@ -15,8 +15,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from torchserve_saliency.errors import RequestError
+from torchserve_saliency.responses.display import DisplayedExplanation
+from torchserve_saliency_cli.client.client import Client
 from torchserve_saliency_cli.client.printing import sentence
-from torchserve_saliency_cli.client.service import ExplanationBody, RefusedError, Service, UnreachableError
 from torchserve_saliency_cli.contact_sheet import Cell, Section, bars, contact_sheet, outlined, words
 from torchserve_saliency_cli.files import work_folder
 from torchserve_saliency_cli.leaves.draw import Leaf, draw
@@ -49,41 +51,39 @@ OUTLINES = {"rust": "#ff9a1f", "scab": "#39c6ff"}
 class Explained:
     """The model's answer for a leaf, and the picture of its saliency map."""
 
-    content: ExplanationBody
+    content: DisplayedExplanation
     picture: Image.Image
 
     @property
     def label(self) -> str:
         """Return the predicted class."""
-        return self.content["predictions"][0]["label"]
+        return self.content.predictions[0].label
 
     def probabilities(self) -> dict[str, float]:
         """Return the probability of every class, the highest first."""
-        return {each["label"]: each["probability"] for each in self.content["predictions"]}
+        return {each.label: each.probability for each in self.content.predictions}
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """Sends leaves to a service, saves the pictures of their explanations in a folder, and measures the seconds."""
+    """Sends leaves to a server, saves the pictures of their explanations in a folder, and measures the seconds."""
 
-    service: Service
+    client: Client
     folder: Path
     seconds: list[float] = field(default_factory=list)
 
     def explain(self, name: str, leaf: Leaf, options: Mapping[str, str]) -> Explained:
         """Return the explanation of a leaf, printed and saved."""
         began = time.perf_counter()
-        answer = self.service.explain(png(leaf), {"render": "overlay", **options}, f"{name}.png")
+        explanation = self.client.explain(png(leaf), model=NAME, **options)
         self.seconds.append(time.perf_counter() - began)
-        picture = answer.picture()
-        if answer.content is None or picture is None:
-            raise ServerError("the server sent no picture")
+        picture = explanation.image()
         out = self.folder / f"{name}.{options['method']}{question(options)}.png"
         picture.save(out)
-        best, (entry,) = answer.content["predictions"][0], answer.content["explanations"]
-        prediction = f"{best['label']:>9} {best['probability']:6.1%}"
-        print(f"  {name:<14}{prediction}   {sentence(entry):<39}{self.seconds[-1] * 1000:5.0f} ms   {shown(out)}")
-        return Explained(answer.content, picture)
+        best, (one,) = explanation.predictions[0], explanation.maps
+        prediction, why = f"{best.label:>9} {best.probability:6.1%}", sentence(one, explanation.method)
+        print(f"  {name:<14}{prediction}   {why:<39}{self.seconds[-1] * 1000:5.0f} ms   {shown(out)}")
+        return Explained(explanation, picture)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         require_torchserve()
         demonstrate(work_folder() / "model_store", folder)
-    except (ServerError, RefusedError, UnreachableError) as error:
+    except (ServerError, RequestError) as error:
         sys.exit(str(error))
     except subprocess.CalledProcessError:
         sys.exit("the embedded model could not be archived (the reason is above)")
@@ -114,7 +114,7 @@ def demonstrate(store: Path, folder: Path) -> None:
     starting = time.perf_counter()
     with TorchServe(store, {"load_models": f"{NAME}.mar"}, authorize=True, usual_ports=True) as server:
         print(f"TorchServe is ready on {server.url}, token authorization on ({since(starting)})", flush=True)
-        demo = Demonstration(Service(server.url, NAME, token=server.token()), folder)
+        demo = Demonstration(Client(server.url, server.token()), folder)
         sheet = contact_sheet("Why did the model predict that?", [predicted_classes(demo), questions(demo)])
     sheet.save(folder / "contact_sheet.png")
     median = statistics.median(demo.seconds) * 1000

@@ -4,59 +4,51 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from torchserve_saliency_cli.client.printing import print_error, print_full, print_short, with_progress, write_json
-from torchserve_saliency_cli.client.service import Answer, RefusedError, Service, UnreachableError
+from torchserve_saliency.errors import RequestError
+from torchserve_saliency.methods.base import Shows
+from torchserve_saliency_cli.client.asking import Job, Service, shows
+from torchserve_saliency_cli.client.client import Client
+from torchserve_saliency_cli.client.picture_files import PictureFile, picture_files
+from torchserve_saliency_cli.client.printing import print_error, print_full, print_short, print_summary, with_progress
+from torchserve_saliency_cli.client.results import open_records
+from torchserve_saliency_cli.client.sheet import Sheet
+from torchserve_saliency_cli.client.true_classes import TrueClass, TrueClasses
 from torchserve_saliency_cli.program import program
-from torchserve_saliency_cli.torchserve.properties import KEY_FILE, read_token
+from torchserve_saliency_cli.torchserve.properties import KEY_FILE
 
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+SUFFIXES = {"npy": ".npy", "numpy": ".npy", "jpeg": ".jpg", "jpg": ".jpg", "webp": ".webp"}  # by option format
 USAGE = "%(prog)s PICTURE [PICTURE ...] --model NAME [FLAG ...] [--OPTION VALUE ...]"
 EXAMPLES = """examples:
   %(prog)s owl.jpg --model resnet18 --target 'great grey owl' --method grad_cam --out owl.png
-  %(prog)s photos/ --model resnet18 --out explained
+  %(prog)s photos/ --model resnet18 --out explained --csv answers.csv
+  %(prog)s data/test --model leaves --wrong-only --sheet wrong.png      # subfolders name the true classes
+  %(prog)s --model leaves --method activation_maximization --target rust    # a method that takes no picture
 
 Every option of the server is a flag: --target, --against, --method, --score, --reduce, --render, --space, --colormap,
 --top-k, --samples, --steps, --layer and so on. A flag without a value means `true`. The server checks them.
 """
 
 
-@dataclass(frozen=True)
-class Job:
-    """A picture, and the file that its explanation is written to."""
-
-    picture: Path
-    out: Path
-
-
-@dataclass(frozen=True)
-class Result:
-    """A job's answer, or the server's error instead, and the seconds that it took."""
-
-    job: Job
-    answer: Answer | RefusedError
-    seconds: float
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Explain the pictures; return the exit status, 1 if one of them was refused."""
-    args, pictures, options = read_arguments(arguments)
+    args, paths, options = read_arguments(arguments)
     try:
-        token = args.token or find_token(args.key_file)
-        service = Service(args.url, args.model, args.version, token, args.timeout)
-        jobs = plan(pictures, args.out, options.get("format", "png"))
-        results = list(with_progress(explain_all(service, jobs, options, args.parallel), len(jobs)))
-        report(results, args.json)
-    except (OSError, ValueError, UnreachableError) as error:
+        files = picture_files(paths)
+        suffix = chosen_suffix(args.out, options)
+        with Client(args.url, args.token, key_file=key_file(args), timeout=args.timeout) as client:
+            service = Service(client, args.model, args.version, options, args.wrong_only)
+            classes = TrueClasses(service.class_of)
+            jobs = plan(files, paths, args.out, suffix, [classes.of(file.folders) for file in files])
+            if args.wrong_only:
+                check_classes(jobs, classes)
+            return report(service, jobs, args, classes)
+    except (OSError, ValueError, RequestError) as error:
         print(error, file=sys.stderr)
         return 1
-    return int(any(isinstance(result.answer, RefusedError) for result in results))
 
 
 def read_arguments(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[Path], dict[str, str]]:
@@ -75,7 +67,7 @@ def read_arguments(arguments: Sequence[str] | None) -> tuple[argparse.Namespace,
             made.error(f"there is no flag {word}")
         else:
             pictures.append(Path(word + equals + value))
-    if not pictures:
+    if not pictures and shows(options.get("method")) is not Shows.INPUT:
         made.error("name at least one picture")
     return args, pictures, options
 
@@ -85,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog=program("explain"),
         usage=USAGE,
-        description=f"{__doc__} A PICTURE is a file, or a folder of them.",
+        description=f"{__doc__} A PICTURE is a file, or a folder with subfolders.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -95,42 +87,70 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--url", default="http://127.0.0.1:8080", help="inference address (default: %(default)s)")
     made.add_argument("--token", help="inference token (default: that of the key file)")
     made.add_argument("--key-file", type=Path, help=f"TorchServe's key file (default: ./{KEY_FILE}, if it exists)")
-    made.add_argument("--out", type=Path, help="picture file, or folder for several pictures (default: this folder)")
-    made.add_argument("--json", metavar="FILE", help="also write the answers as JSON, one per line; - prints them")
+    made.add_argument(
+        "--out",
+        type=Path,
+        help="file for the map, its kind by its suffix (.png, .jpg, .webp, .npy, .json), or folder for the maps of "
+        "several pictures, with the same subfolders (default: this folder)",
+    )
+    made.add_argument(
+        "--json", metavar="FILE", help="also write a line of JSON per picture: path and answer, or error; - prints them"
+    )
+    made.add_argument("--csv", metavar="FILE", help="also write a table with a line per picture")
+    made.add_argument("--sheet", type=Path, metavar="FILE", help="also write one picture with all results in rows")
+    made.add_argument(
+        "--wrong-only",
+        action="store_true",
+        help="explain only pictures that are classified wrongly; the subfolder that a picture is in names its class",
+    )
     made.add_argument("--timeout", type=float, default=150, help="seconds to wait for an answer (default: %(default)s)")
     made.add_argument("--parallel", type=int, default=4, help="requests sent at once (default: %(default)s)")
     return made
 
 
-def find_token(key_file: Path | None) -> str | None:
-    """Return the inference token of the key file, or None if no file is given and none is in this folder."""
-    path = key_file or Path(KEY_FILE)
-    if key_file is None and not path.exists():
+def key_file(args: argparse.Namespace) -> Path | None:
+    """Return the key file that is given, or that in this folder, or None; a token takes precedence."""
+    if args.token is not None or (args.key_file is None and not Path(KEY_FILE).exists()):
         return None
-    try:
-        return read_token(path, "inference")
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"{path} is not a key file of TorchServe") from error
+    return Path(args.key_file or KEY_FILE)
 
 
-def plan(paths: Sequence[Path], out: Path | None, format: str) -> list[Job]:
-    """Return one job per picture, also of those in folders; raise ValueError without any picture."""
-    pictures = [picture for path in paths for picture in pictures_in(path)]
-    if not pictures:
-        raise ValueError("there are no pictures in the folder")
-    suffix = ".npy" if format == "npy" else ".png"
-    single = len(pictures) == 1 and not paths[0].is_dir()
-    if out is not None and single and not out.is_dir():
-        return [Job(pictures[0], out if out.suffix else out.with_suffix(suffix))]
-    names = unique([f"{path.stem}.saliency" for path in pictures])
-    return [Job(path, (out or Path()) / (name + suffix)) for path, name in zip(pictures, names, strict=True)]
+def chosen_suffix(out: Path | None, options: dict[str, str]) -> str:
+    """Return the suffix of the files with maps, and leave only formats in the options that hold the predictions, too.
+
+    A picture is asked for as a part of JSON, so that the predictions come with it.
+    """
+    given = options.get("format", "").strip().lower().rpartition("/")[2].removeprefix("x-")
+    suffix = SUFFIXES.get(given, ".png")
+    if given in ("json", "png", "jpeg", "jpg", "webp"):
+        options.pop("format")
+    if out is not None and not out.is_dir() and out.suffix:
+        suffix = out.suffix.lower()
+    if suffix == ".npy":
+        options["format"] = "npy"
+    return suffix
 
 
-def pictures_in(path: Path) -> list[Path]:
-    """Return the pictures in a folder, sorted, or the path of a file itself."""
-    if not path.is_dir():
-        return [path]
-    return sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
+def plan(
+    files: Sequence[PictureFile],
+    paths: Sequence[Path],
+    out: Path | None,
+    suffix: str,
+    classes: Sequence[TrueClass | None],
+) -> list[Job]:
+    """Return one job per picture, or a job without a picture if there are none."""
+    is_single = len(files) <= 1 and not any(path.is_dir() for path in paths)
+    if is_single and out is not None and not out.is_dir():
+        out_file = out if out.suffix else out.with_suffix(suffix)
+        return [Job(files[0].path if files else None, out_file)]
+    folder = out or Path()
+    if not files:
+        return [Job(None, folder / f"explanation.saliency{suffix}")]
+    names = unique([file.name for file in files])
+    return [
+        Job(file.path, folder / f"{name}{suffix}", true_class)
+        for file, name, true_class in zip(files, names, classes, strict=True)
+    ]
 
 
 def unique(names: Sequence[str]) -> list[str]:
@@ -143,50 +163,39 @@ def unique(names: Sequence[str]) -> list[str]:
     return numbered
 
 
-def explain_all(service: Service, jobs: Sequence[Job], options: Mapping[str, str], parallel: int) -> Iterator[Result]:
-    """Yield the results in the order of the jobs; raise UnreachableError without an answer."""
-    with ThreadPoolExecutor(max(1, parallel)) as pool:
-        try:
-            yield from pool.map(partial(explain, service, options), jobs)
-        finally:
-            pool.shutdown(cancel_futures=True)
+def check_classes(jobs: Iterable[Job], classes: TrueClasses) -> None:
+    """Raise ValueError if the model has no class that a subfolder names."""
+    if not any(job.true_class and job.true_class.index is not None for job in jobs):
+        reasons = "; ".join(dict.fromkeys(classes.reasons.values()))
+        raise ValueError(
+            "--wrong-only needs a folder whose subfolders name the classes of the pictures"
+            + (f", and none here does: {reasons}" if reasons else "")
+        )
 
 
-def explain(service: Service, options: Mapping[str, str], job: Job) -> Result:
-    """Return a job's result, and write its picture or array."""
-    began = time.perf_counter()
-    picture = job.picture.read_bytes()
-    try:
-        answer = service.explain(picture, {"render": "overlay", **options}, job.picture.name)
-    except RefusedError as refused:
-        return Result(job, refused, time.perf_counter() - began)
-    seconds = time.perf_counter() - began
-    save(answer, job.out)
-    return Result(job, answer, seconds)
-
-
-def save(answer: Answer, out: Path) -> None:
-    """Write the answer's picture or array, or nothing after `render=none`."""
-    picture = None if answer.content_type == "application/x-npy" else answer.picture()
-    if picture is None and answer.content_type == "application/json":
-        return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if picture is None:
-        out.write_bytes(answer.body)
-    else:
-        (picture.convert("RGB") if out.suffix.lower() in (".jpg", ".jpeg") else picture).save(out)
-
-
-def report(results: Sequence[Result], json: str | None) -> None:
-    """Print a single result in full, several results in one line each; also write the answers to `json`."""
-    for result in results:
-        if isinstance(result.answer, RefusedError):
-            print_error(str(result.job.picture), result.answer)
-    answered = [(result, result.answer) for result in results if isinstance(result.answer, Answer)]
-    if json:
-        write_json(json, [answer for _, answer in answered])
-    if json == "-":
-        return
-    show = print_full if len(results) == 1 else print_short
-    for result, answer in answered:
-        show(result.job.picture.name, answer, result.job.out if result.job.out.exists() else None, result.seconds)
+def report(service: Service, jobs: Sequence[Job], args: argparse.Namespace, classes: TrueClasses) -> int:
+    """Ask for all explanations, print and write each as it comes; return the exit status."""
+    sheet = Sheet() if args.sheet else None
+    quiet = "-" in (args.json, args.csv)
+    counts: Counter[bool | str | None] = Counter()
+    with open_records(args.json, args.csv) as records:
+        for result in with_progress(service.results(jobs, args.parallel), len(jobs)):
+            failed = isinstance(result.outcome, RequestError)
+            counts["failed" if failed else result.right] += 1
+            if args.wrong_only and not failed and result.right is not False:
+                continue
+            records.write(result)
+            if sheet:
+                sheet.add(result)
+            if isinstance(result.outcome, RequestError):
+                print_error(result.name, result.outcome)
+            elif not quiet:
+                (print_full if len(jobs) == 1 else print_short)(result, result.outcome)
+    if sheet:
+        args.sheet.parent.mkdir(parents=True, exist_ok=True)
+        sheet.drawn(f"{args.model}: {service.options.get('method', 'explanations')}").save(args.sheet)
+    if not quiet:
+        unknown = {job.true_class.label: "" for job in jobs if job.true_class and job.true_class.index is None}
+        reasons = {name: classes.reasons.get(name, "") for name in unknown}
+        print_summary(counts[True], counts[False], reasons, counts["failed"] if len(jobs) > 1 else 0)
+    return int(counts["failed"] > 0)

@@ -8,13 +8,13 @@ import logging
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import torch
 import yaml
 
-from saliency_handler import SaliencyHandler
+from saliency_handler import SaliencyHandler, _exported_metrics
 from tests.networks import Modules, classifier, made
 from tests.test_explainer import picture
 from tests.test_handler import EXPLAIN, PREDICT, ask
@@ -38,6 +38,9 @@ from torchserve_saliency.model.archive import Limits
 from torchserve_saliency.protocols.request_log import log_line
 from torchserve_saliency.requests.message import Message
 from torchserve_saliency.responses.encoding import error_response
+
+if TYPE_CHECKING:
+    from ts.context import Context
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -194,3 +197,36 @@ def test_a_run_without_metrics_creates_its_own(handler: SaliencyHandler) -> None
     run = handler.explainer.begin([query])
     run.finish()
     assert run.metrics.sums[FORWARD, ()] > 0
+
+
+class Frontend:
+    """The part of ts.context.Context that declares metrics, as TorchServe builds it from a metrics file."""
+
+    def __init__(self, file: Path) -> None:
+        from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
+
+        self.metrics = MetricsCacheYamlImpl(str(file))
+        self.metrics.initialize_cache()
+
+
+def test_d10_metrics_that_the_file_does_not_declare_are_exported_for_auto_detection(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """D10: with `model_metrics_auto_detect=true`, TorchServe registers a metric at its first line."""
+    file = tmp_path / "metrics.yaml"
+    file.write_text("model_metrics:\n  gauge:\n    - {name: HandlerTime, unit: ms, dimensions: [ModelName, Level]}\n")
+    found = _exported_metrics(cast("Context", Frontend(file)))
+    assert list(found) == list(METRICS)
+    own = _exported_metrics(cast("Context", Frontend(ROOT / "deploy" / "metrics.yaml")))
+    for name, metric in found.items():
+        for attribute in ("metric_name", "unit", "dimension_names", "metric_type"):
+            assert getattr(metric, attribute) == getattr(own[name], attribute)
+    with caplog.at_level(logging.INFO):
+        found[REFUSED].add_or_update(1, ["net", "1.0", "503", "DeadlineException"])
+    assert f"[METRICS]{REFUSED}.Count:1|#model_name:net,model_version:1.0,status:503,type:Dead" in caplog.text
+
+
+def test_d10_a_metric_that_the_file_declares_with_other_labels_is_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.yaml"
+    file.write_text(f"model_metrics:\n  counter:\n    - {{name: {REFUSED}, unit: Count, dimensions: [model_name]}}\n")
+    assert set(_exported_metrics(cast("Context", Frontend(file)))) == set(METRICS) - {REFUSED}

@@ -31,6 +31,40 @@ def test_the_longer_side_is_truncated_to_whole_pixels(
 
 
 @pytest.mark.parametrize(
+    ("size", "resize", "fit", "wanted"),
+    [
+        ((640, 427), (224,), "letterbox", (224, 149)),
+        ((427, 640), (224, 224), "letterbox", (149, 224)),
+        ((640, 427), (100, 300), "letterbox", (150, 100)),
+        ((640, 427), (100, 300), "cover", (300, 200)),
+        ((427, 640), (100, 300), "cover", (300, 450)),
+        ((1, 5000), (224,), "letterbox", (1, 224)),
+        ((5000, 1), (224,), "letterbox", (224, 1)),
+        ((10, 10), (224,), "letterbox", (224, 224)),
+    ],
+)
+def test_letterbox_and_cover_keep_the_ratio(
+    size: tuple[int, int], resize: tuple[int, ...], fit: str, wanted: tuple[int, int]
+) -> None:
+    """C10: the longer side is scaled, the other one is rounded."""
+    assert scaled_size(*size, resize, fit) == wanted
+
+
+@pytest.mark.parametrize(("scaled", "crop", "offset"), [(259, 224, 17), (256, 224, 16), (99, 224, -63)])
+def test_crops_can_be_rounded_down(scaled: int, crop: int, offset: int) -> None:
+    assert centred(2 * scaled, scaled, crop, "floor").offset == offset
+
+
+@pytest.mark.parametrize(("scaled", "crop", "offset"), [(259, 224, 17), (256, 224, 16), (99, 224, -62), (98, 224, -63)])
+def test_crops_can_be_rounded_towards_zero(scaled: int, crop: int, offset: int) -> None:
+    assert centred(2 * scaled, scaled, crop, "zero").offset == offset
+
+
+def test_a_picture_that_is_not_resized_keeps_its_size() -> None:
+    assert scaled_size(640, 427, (256,), "none") == (640, 427)
+
+
+@pytest.mark.parametrize(
     ("scaled", "crop", "offset", "filled"),
     [
         (256, 224, 16, (0, 224)),

@@ -11,8 +11,9 @@ import torch
 
 from tests.archives import HEAD, SMALL, laid_out, model_file, returning, scripted, seeded, unpacked
 from torchserve_saliency.errors import ModelError
-from torchserve_saliency.model.architectures import build_network, network_from_file, scripted_network, timm_module
+from torchserve_saliency.model.architectures import build_network, scripted_network, timm_module
 from torchserve_saliency.model.classifier import load_classifier
+from torchserve_saliency.model.model_file import network_from_file
 
 CPU = torch.device("cpu")
 

@@ -41,15 +41,20 @@ def test_checkpoints_are_unwrapped(tmp_path: Path, wrapping: str) -> None:
 @pytest.mark.parametrize(
     ("checkpoint", "reason"),
     [
+        # B6: a module that was pickled as a whole
         (nn.Linear(3, 2), "not a state dict that can be read safely"),
+        (nn.Linear(3, 2), r"a whole module was pickled \(torch\.nn\.modules\.linear\.Linear\).* model\.state_dict\(\)"),
+        ({"epoch": 1, "model": nn.Linear(3, 2)}, "a whole module was pickled under 'model'"),
         ({"epoch": 3}, "contains no state dict .* but a mapping with 'epoch'"),
         (torch.zeros(3), "contains no state dict .* but a Tensor"),
         ({}, "contains no state dict"),
     ],
 )
 def test_a_file_without_a_state_dict_is_an_error(tmp_path: Path, checkpoint: object, reason: str) -> None:
-    with pytest.raises(ModelError, match=reason):
+    with pytest.raises(ModelError, match=reason) as refused:
         read_state(saved(tmp_path / "w.pt", checkpoint))
+    assert "\x1b" not in str(refused.value)
+    assert "weights_only" not in str(refused.value)
 
 
 def test_a_file_of_another_format_is_an_error(tmp_path: Path) -> None:

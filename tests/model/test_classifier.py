@@ -20,6 +20,7 @@ from torchserve_saliency.model.acceleration.compilation import compile_network
 from torchserve_saliency.model.acceleration.precision import Precision
 from torchserve_saliency.model.archive import Limits
 from torchserve_saliency.model.classifier import load_classifier
+from torchserve_saliency.model.heads import Heads
 
 CPU = torch.device("cpu")
 
@@ -67,7 +68,8 @@ def test_a_replaced_classifier_has_its_own_forward_function(tmp_path: Path) -> N
     logits = plain.forward(x)
     doubled = replace(plain, network=nn.Sequential(plain.network, Doubled()))
     torch.testing.assert_close(doubled.forward(x), logits * 2)
-    keyed = replace(plain, network=nn.Sequential(plain.network, Listed()), logits=1)
+    second = replace(plain.heads.default, key=1)
+    keyed = replace(plain, network=nn.Sequential(plain.network, Listed()), heads=Heads((second,), second))
     torch.testing.assert_close(keyed.forward(x), logits)
     compiled = replace(plain, compiled=compile_network(plain.forward, {"backend": "eager"}, x, Precision()))
     assert compiled.forward_plain is not plain.forward_plain

@@ -106,12 +106,34 @@ def test_any_text_finds_a_class_or_is_an_error(text: str) -> None:
         ("labels.json", '[["n01", "cat"], ["n02", "dog"], ["n03", "big bird"]]'),
         ("labels.json", '{"object_type_names": ["cat", "dog", "big bird"]}'),
         ("labels.json", '{"cat": 0, "big bird": 2, "dog": 1}'),
+        # C11: config.json of Hugging Face and of timm, data.yaml of YOLO, and their relatives
+        ("config.json", '{"hidden_size": 8, "id2label": {"0": "cat", "1": "dog", "2": "big bird"}, "label2id": {}}'),
+        ("config.json", '{"model_type": "vit", "label2id": {"cat": 0, "dog": 1, "big bird": 2}}'),
+        ("config.json", '{"label2id": {"cat": "0", "dog": "1", "big bird": "2"}}'),
+        ("config.json", '{"architecture": "resnet18", "num_classes": 3, "label_names": ["cat", "dog", "big bird"]}'),
+        ("data.yaml", "path: ../data\nnc: 3\nnames: ['cat', 'dog', 'big bird']\n"),
+        ("data.yml", "names:\n  0: cat\n  1: dog\n  2: big bird\n"),
+        ("labels.yaml", "- cat\n- dog\n- big bird\n"),
+        ("labels.yaml", "cat: 0\ndog: 1\nbig bird: 2\n"),
+        ("classes.json", '{"classes": ["cat", "dog", "big bird"]}'),
     ],
 )
 def test_labels_are_read_from_every_format(tmp_path: Path, name: str, content: str) -> None:
     path = tmp_path / name
     path.write_text(content, encoding="utf-8", newline="")
     assert read_labels(path) == ("cat", "dog", "big bird")
+
+
+def test_names_in_yaml_are_texts_even_if_they_look_like_other_values(tmp_path: Path) -> None:
+    path = tmp_path / "data.yaml"
+    path.write_text("names: [no, yes, 1.0, 7]")
+    assert read_labels(path) == ("no", "yes", "1.0", "7")
+
+
+def test_digits_may_be_names_of_other_indices(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text('{"0": "7", "1": "3"}')
+    assert read_labels(path) == ("7", "3")
 
 
 def test_a_missing_index_is_named_by_its_number(tmp_path: Path) -> None:

@@ -28,6 +28,9 @@ from torchserve_saliency_cli.archiving.random_weights import with_random_heads
         ((2, 12, 197, 64), (224, 224), None),
         ((2, 1000), (224, 224), None),
         ((2, 5, 8), (224, 224), (2, 8, 2, 2)),
+        ((2, 1024, 1), (224, 224), None),  # pooled features, as many as a grid of 32 x 32 would have
+        ((2, 2, 1, 1), (32, 32), None),
+        ((2, 8, 4, 1), (64, 16), (2, 8, 4, 1)),
     ],
 )
 def test_activations_are_converted_to_their_grid(
@@ -38,7 +41,7 @@ def test_activations_are_converted_to_their_grid(
 
 
 def test_tokens_are_at_the_positions_of_their_patches() -> None:
-    tokens = torch.arange(1 + 4 * 6).view(1, -1, 1).float()
+    tokens = torch.arange(1 + 4 * 6).view(1, -1, 1).float().expand(-1, -1, 2)
     grid = to_grid(tokens, (64, 96))
     assert grid is not None
     assert grid[0, 0].tolist() == [[1 + 6 * r + c for c in range(6)] for r in range(4)]
@@ -170,3 +173,27 @@ def test_layers_with_as_many_channels_or_cells_as_classes_are_kept() -> None:
     for channels in (16, 8):  # 16 classes, and a grid of 16 by 16
         network = made(partial(SameChannels, channels))
         assert find_layers(network, network, inputs()).default == "second"
+
+
+class Biased(nn.Module):
+    """A convolution whose map is multiplied with a bias that has the shape of a map, but not its batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, stride=4, padding=1)
+        self.bias = nn.Conv2d(1, 4, 1)
+        self.attend = nn.Softmax(-1)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.conv(x) * self.bias(torch.ones(1, 1, 8, 8))
+        tokens = features.flatten(2).transpose(1, 2)
+        attention = self.attend(tokens[:, None] @ tokens[:, None].transpose(2, 3))
+        return self.head((attention[:, 0, :4, :4] @ tokens[:, :4]).mean(1))
+
+
+def test_position_biases_are_no_layers_and_attention_is_no_default() -> None:
+    network = made(Biased)
+    found = find_layers(network, network, inputs(2, size=32))
+    assert "bias" not in found.names
+    assert found.default == "conv"

@@ -46,10 +46,11 @@ def test_the_logits_are_found_and_taken(output: object, wanted: str | int | None
     ("output", "wanted", "reason"),
     [
         (
-            torch.zeros(2),
+            torch.zeros(3),
             None,
-            r"no output is float logits \[2, classes\] for 2 pictures; the network has float32 \[2\]",
+            r"no output is float logits \[2, classes\] for 2 pictures; the network has float32 \[3\]",
         ),
+        (torch.zeros(2, 4, 7, 7), None, r"float32 \[2, 4, 7, 7\]"),
         (torch.zeros(4, 4), None, r"float32 \[4, 4\]"),
         (torch.zeros(2, 4, dtype=torch.int64), None, r"int64 \[2, 4\]"),
         ({"boxes": torch.zeros(2, 3, 4)}, None, r"'boxes': float32 \[2, 3, 4\]"),
@@ -74,6 +75,6 @@ def test_a_network_with_several_outputs_is_explained_by_its_logits(
     x = torch.randn(2, 3, 16, 16)
     plain = load_classifier(unpacked(tmp_path / "plain"), CPU)
     classifier = load_classifier(unpacked(tmp_path / "several", returning(expression)), CPU)
-    assert classifier.logits == key
+    assert classifier.heads.default.key == key
     assert classifier.folded == 1
     torch.testing.assert_close(classifier.forward(x), plain.forward(x), rtol=1e-5, atol=1e-6)

@@ -41,6 +41,23 @@ def test_a_json_body_must_be_an_object(handler: SaliencyHandler, body: str) -> N
     assert value["message"] == "the JSON body must be an object with 'data'"
 
 
+@pytest.mark.parametrize("content_type", ["application/json", "text/json; charset=utf-8", "", "text/plain"])
+def test_a_picture_is_read_under_any_content_type(handler: SaliencyHandler, content_type: str) -> None:
+    headers = {**EXPLAIN, "url_path": "", "Content-Type": content_type}
+    expected = alone(handler, ({**EXPLAIN, "url_path": ""}, {"data": picture(1)}))
+    assert expected[1] == 200
+    assert alone(handler, (headers, {"body": bytearray(picture(1))})) == expected
+
+
+@pytest.mark.parametrize("form", ["text", "list"])
+def test_base64_of_a_picture_is_a_json_body(handler: SaliencyHandler, form: str) -> None:
+    headers = {**EXPLAIN, "url_path": "", "Content-Type": "application/json"}
+    expected = alone(handler, ({**EXPLAIN, "url_path": ""}, {"data": picture(1)}))[0]
+    value, status = alone(handler, (headers, {"body": text(1) if form == "text" else [text(1)]}))
+    assert status == 200
+    assert (value if form == "text" else value["explanations"][0]) == expected
+
+
 def test_the_pictures_of_a_request_share_its_limits() -> None:
     handler = serving(Limits(max_forwards=20, max_pixels=2 * 40 * 24))
     ig = {"method": "integrated_gradients", "steps": 9}
@@ -88,3 +105,11 @@ def test_each_request_in_a_batch_of_all_protocols_is_answered_as_if_alone(handle
         value, code = alone(handler, row)
         assert (status, list(json.loads(body))) == (code, list(value))
         close(json.loads(body), value)
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/octet-stream"])
+def test_json_without_its_content_type_is_read(handler: SaliencyHandler, content_type: str) -> None:
+    headers = {**EXPLAIN, "url_path": "", "Content-Type": content_type}
+    for body in ({"data": text(1), "target": "dog"}, {"instances": [{"data": text(1)}]}, [{"data": text(1)}]):
+        raw = json.dumps(body, indent=1).encode()
+        assert alone(handler, (headers, {"body": raw})) == alone(handler, ({**EXPLAIN, "url_path": ""}, {"body": body}))

@@ -71,7 +71,11 @@ def test_an_entry_that_is_too_large_is_an_error_and_the_others_are_sent() -> Non
     size = len(ask(plain, v1(EXPLAIN, small, small))[0][0]) + 3 * ERROR_BYTES + 100
     handler = serving(Limits(max_response_bytes=size))
     (body,), context = ask(handler, v1(EXPLAIN, small, large, small))
-    assert [entry.get("code", 200) for entry in json.loads(body)["explanations"]] == [200, 413, 200]
+    entries = json.loads(body)["explanations"]
+    assert [entry.get("code", 200) for entry in entries] == [200, 413, 200]
+    assert "fewer targets" in entries[1]["message"]
+    assert "or fewer instances" in entries[1]["message"]
+    assert "jpeg" not in entries[1]["message"]  # an entry is always JSON
     assert context.statuses == [200]
     assert len(body) <= size
 
@@ -106,3 +110,35 @@ def test_instances_must_be_a_short_list(handler: SaliencyHandler, instances: obj
 def test_the_message_of_an_error_with_a_very_long_option_is_cut_completely() -> None:
     response = _short_error(RequestError(400, "BadOptionException", "no" * 900, "x" * 2_000))
     assert json.loads(response.body)["message"] == "…"
+
+
+@pytest.mark.parametrize(
+    "instance",
+    [
+        {"image": {"b64": text(1)}},
+        {"b64": text(1)},
+        {"image_bytes": {"b64": text(1)}},
+        {"image": text(1)},
+        {"data": f"data:image/png;base64,{text(1)}"},
+        {"file": [text(1)]},
+        text(1),
+    ],
+)
+def test_d7_instances_of_other_servers_are_read(handler: SaliencyHandler, instance: object) -> None:
+    for headers in (EXPLAIN, PREDICT):
+        expected = alone(handler, v1(headers, {"data": text(1)}))
+        assert expected[1] == 200
+        assert alone(handler, v1(headers, instance)) == expected
+
+
+def test_d7_a_list_of_requests_is_read_as_instances(handler: SaliencyHandler) -> None:
+    sent = [{"b64": text(1)}, {"image": {"b64": text(2)}, "target": "dog"}]
+    for headers in (EXPLAIN, {**EXPLAIN, "url_path": ""}):
+        assert alone(handler, (headers, {"body": sent})) == alone(handler, v1(EXPLAIN, *sent))
+
+
+def test_d7_an_instance_with_two_pictures_is_refused_alone(handler: SaliencyHandler) -> None:
+    value, status = alone(handler, v1(EXPLAIN, {"image": text(1), "b64": text(2)}, {"b64": text(1)}))
+    assert status == 200
+    assert value["explanations"][0]["option"] == "data"
+    assert value["explanations"][1]["explanations"][0]["method"] == "gradient"

@@ -7,6 +7,7 @@ import io
 import json
 import tracemalloc
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -157,3 +158,94 @@ def test_maps_that_are_too_large_for_the_answer_are_an_error() -> None:
     handler = serving(Limits(max_response_bytes=3000))
     value, status = alone(handler, v2(EXPLAIN, "BYTES", [2], [text(1), text(2)]))
     assert (status, value["type"]) == (413, "ResponseTooLargeException")
+
+
+@pytest.mark.parametrize(
+    ("shape", "data"),
+    [
+        ([-1], text(1)),
+        ([-1], [text(1)]),
+        ([1], text(1)),
+        ([], text(1)),
+        ([-1, 1], [[text(1)]]),
+        ([1, -1], [text(1)]),
+        ([1], [{"b64": text(1)}]),
+    ],
+)
+def test_d6_a_single_text_is_read_as_in_torchserves_samples(
+    handler: SaliencyHandler, shape: list[int], data: object
+) -> None:
+    for headers in (EXPLAIN, PREDICT):
+        expected = alone(handler, v2(headers, "BYTES", [1], [text(1)]))
+        assert expected[1] == 200
+        assert alone(handler, v2(headers, "BYTES", shape, data)) == expected
+
+
+def test_d6_several_texts_of_shape_minus_one_are_several_pictures(handler: SaliencyHandler) -> None:
+    expected = alone(handler, v2(PREDICT, "BYTES", [2], [text(1), text(2)]))
+    assert alone(handler, v2(PREDICT, "bytes", [-1], [text(1), text(2)])) == expected
+
+
+@pytest.mark.parametrize("datatype", ["FP32", "UINT8"])
+def test_d6_a_tensor_without_the_first_axis_is_one_picture(handler: SaliencyHandler, datatype: str) -> None:
+    random = np.random.default_rng(0)
+    values: np.ndarray = random.normal(size=(3, SIZE, SIZE)) if datatype == "FP32" else pixels(1)
+    shape = list(values.shape)
+    expected = alone(handler, v2(EXPLAIN, datatype, [1, *shape], values[None].tolist()))
+    assert expected[1] == 200
+    for given in (shape, [-1, *shape], [1, -1, *shape[1:]]):
+        for data in (values.tolist(), values.ravel().tolist()):
+            assert alone(handler, v2(EXPLAIN, datatype, given, data)) == expected
+
+
+def test_d6_minus_one_counts_the_pictures_of_a_flat_list(handler: SaliencyHandler) -> None:
+    values = np.random.default_rng(0).normal(size=(2, 3, SIZE, SIZE))
+    expected = alone(handler, v2(PREDICT, "FP32", [2, 3, SIZE, SIZE], values.tolist()))
+    assert alone(handler, v2(PREDICT, "FP32", [-1, 3, SIZE, SIZE], values.ravel().tolist())) == expected
+
+
+@pytest.mark.parametrize("datatype", ["FP64", "FP16"])
+def test_floats_of_another_size_are_read(handler: SaliencyHandler, datatype: str) -> None:
+    values = np.random.default_rng(0).normal(size=(1, 3, SIZE, SIZE)).astype(np.float16).astype(float)
+    expected = alone(handler, v2(PREDICT, "FP32", [1, 3, SIZE, SIZE], values.tolist()))
+    assert expected[1] == 200
+    assert alone(handler, v2(PREDICT, datatype, [1, 3, SIZE, SIZE], values.tolist())) == expected
+
+
+@pytest.mark.parametrize("shape", [[-1], [1, -1]])
+def test_the_bytes_of_a_file_are_read_as_a_picture(handler: SaliencyHandler, shape: list[int]) -> None:
+    expected = alone(handler, v2(PREDICT, "BYTES", [1], [text(1)]))
+    assert alone(handler, v2(PREDICT, "UINT8", shape, list(picture(1)))) == expected
+    value, status = alone(handler, v2(PREDICT, "UINT8", shape, [1] * 500))
+    assert status == 400
+    assert "[N, H, W, C]" in value["message"]
+
+
+@pytest.mark.parametrize("datatype", ["INT64", "STRING", None, 3])
+def test_an_unknown_datatype_is_refused_with_those_that_are_taken(handler: SaliencyHandler, datatype: Any) -> None:
+    value, status = alone(handler, v2(PREDICT, datatype, [1], [text(1)]))
+    assert status == 400
+    assert all(name in value["message"] for name in ("BYTES", "UINT8", "FP32"))
+
+
+@pytest.mark.parametrize(
+    ("datatype", "shape", "data"),
+    [
+        ("BYTES", [-1], []),
+        ("BYTES", [-1], None),
+        ("BYTES", [2], text(1)),
+        ("BYTES", [-1, -1], [text(1)]),
+        ("BYTES", [-2], [text(1)]),
+        ("BYTES", [-1], [[text(1), text(2)]]),
+        ("FP32", [-1, 3, SIZE, SIZE], [0.0] * 100),
+        ("FP32", [SIZE, SIZE, 3], [0.0] * (3 * SIZE * SIZE)),
+        ("FP32", [-1], [0.0] * (3 * SIZE * SIZE)),
+        ("UINT8", [3, 24, 40], [0] * (3 * 24 * 40)),
+        ("UINT8", [-1, 0, 3], [0]),
+    ],
+)
+def test_d6_shapes_that_do_not_fit_are_refused(
+    handler: SaliencyHandler, datatype: str, shape: list[int], data: object
+) -> None:
+    value, status = alone(handler, v2(PREDICT, datatype, shape, data))
+    assert (status, value["option"]) == (400, "inputs")

@@ -55,7 +55,7 @@ def test_a_default_of_another_method_is_ignored() -> None:
         ("colormap", 7),
         ("alpha", 1.5),
         ("clip", "high"),
-        ("format", "jpeg"),
+        ("format", "gif"),
         ("top_k", 0),
         ("top_k", 101),
         ("quality", "perhaps"),

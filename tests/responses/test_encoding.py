@@ -100,12 +100,12 @@ def test_a_body_may_have_exactly_the_limit(form: str) -> None:
 @pytest.mark.parametrize(
     ("form", "view", "maps", "advice"),
     [
-        ("json", View(render="overlay"), 1, "ask for render heatmap or render none"),
-        ("json", View(), 1, "ask for render none"),
-        ("json", View(), 2, "ask for fewer targets or render none"),
+        ("json", View(render="overlay"), 1, "ask for format jpeg or webp or render heatmap or render none"),
+        ("json", View(), 1, "ask for format jpeg or webp or render none"),
+        ("json", View(), 2, "ask for format jpeg or webp or fewer targets or render none"),
         ("json", View(render="none"), 1, "ask for a smaller top_k"),
         ("npy", View(space="original"), 1, "ask for space input or format json"),
-        ("png", View(), 3, "ask for fewer targets or format json"),
+        ("png", View(), 3, "ask for format jpeg or webp or fewer targets or format json"),
     ],
 )
 def test_an_answer_that_is_too_large_is_an_error_with_advice(form: str, view: View, maps: int, advice: str) -> None:

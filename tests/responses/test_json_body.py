@@ -99,7 +99,7 @@ def test_the_drawn_image_follows_the_saliency(render: str) -> None:
     entry = json_of(encode(explanation, LIMIT))["explanations"][0]
     image = picture_in(entry["image"].pop("data"))
     width = 48 if render == "side_by_side" else 16
-    view = {"colormap": None, "alpha": 0.6, "clip": 99.5, "floor": 0.0}
+    view = {"colormap": None, "alpha": 0.6, "clip": 99.5, "floor": 0.0, "backdrop": "grey", "caption": False}
     assert entry["image"] == {"encoding": "png", "render": render, "space": "input", "shape": [16, width], **view}
     expected = draw(explanation.maps[0].saliency, explanation.picture.pixels, explanation.view, None)
     np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))

@@ -71,3 +71,14 @@ def test_a_signed_map_has_contours_on_both_sides() -> None:
     left, right = drawn[:, :64] - 128, drawn[:, 64:] - 128
     assert left[..., 0].sum() > left[..., 2].sum()
     assert right[..., 2].sum() > right[..., 0].sum()
+
+
+def test_the_backdrop_of_an_overlay_may_keep_its_colours() -> None:
+    """Issue 11, item 7: `backdrop=color`, for pictures whose colours are the evidence."""
+    empty = np.zeros((HEIGHT, WIDTH), np.float32)
+    np.testing.assert_array_equal(pixels_of(empty, "overlay", backdrop="color"), colourful())
+    saliency = bump(96, 128, at=(0.3, 0.3))
+    grey, colour = (pixels_of(saliency, "overlay", backdrop=backdrop) for backdrop in ("grey", "color"))
+    np.testing.assert_array_equal(grey, pixels_of(saliency, "overlay"))
+    np.testing.assert_array_equal(colour[70:, 100:], colourful(96, 128)[70:, 100:])
+    assert np.abs(colour[29, 38] - grey[29, 38]).max() < np.abs(colour[90, 120] - grey[90, 120]).max()

@@ -54,8 +54,8 @@ def test_every_described_method_answers_and_its_reported_parameters_reproduce_th
         assert set(parameters[name]) == {*MAP_OPTIONS, *methods[name]["parameters"]}, name
         assert np.ptp(np.load(io.BytesIO(reply.body))) > 0, f"{name}: the map is constant"
     repeated = send_all(server, [map_request(model, name, parameters[name]) for name in methods])
-    for first, second in zip(replies, repeated, strict=True):
-        assert_same(first, second)
+    for name, first, second in zip(methods, replies, repeated, strict=True):
+        assert_same(first, second, name)
 
 
 def reported_parameters(reply: Reply) -> dict[str, Any]:

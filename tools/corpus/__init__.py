@@ -9,6 +9,7 @@ from tools.corpus.bodies import bodies
 from tools.corpus.entry import Entry
 from tools.corpus.headers import forged
 from tools.corpus.options import misplaced, wrong_values
+from torchserve_saliency.images.image_formats import image_formats
 
 GOOD = frozenset({200})
 DAMAGED = frozenset({200, 413, 415})  # Pillow can still decode some damaged pictures
@@ -31,7 +32,7 @@ def files() -> Iterator[tuple[str, bytes, frozenset[int]]]:
     for name, data in whole.items():
         yield name, data, GOOD
     for name, data in pictures.formats().items():
-        yield name, data, GOOD if name in pictures.ALLOWED else frozenset({415})
+        yield name, data, GOOD if name in image_formats() else frozenset({415})
     for name, data in (*broken_pictures.truncated(pictures.formats()), *broken_pictures.flipped(pictures.formats())):
         yield name, data, DAMAGED
     for name, data in broken_pictures.bombs():

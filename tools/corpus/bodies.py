@@ -112,7 +112,8 @@ def bodies() -> Iterator[Entry]:
     """Yield every body twice: as a request for an explanation and for a prediction."""
     for route, headers in (("explain", EXPLAIN), ("predict", PREDICT)):
         for name, value in PARSED.items():
-            yield Entry(f"JSON {name}, {route}", {"body": value}, REFUSALS, headers)
+            statuses = frozenset({200}) if name == "list of requests" else REFUSALS
+            yield Entry(f"JSON {name}, {route}", {"body": value}, statuses, headers)
         for name, value in KSERVE.items():
             yield Entry(f"KServe {name}, {route}", {"body": value}, STATUSES, headers)
         for name, raw in RAW.items():

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 LONGEST_MESSAGE = 2_000
 ERROR_KEYS = ({"code", "type", "message"}, {"code", "type", "message", "option"})
-CODES = frozenset({400, 406, 413, 415, 422, 500, 507})
+CODES = frozenset({400, 406, 413, 415, 422, 500, 503, 504, 507})
 KSERVE_KEYS = ({"explanations"}, {"predictions"})  # the key of a KServe v1 response
 LEAK = re.compile(r"Traceback|File \"|\.py\b|/(?:home|tmp|usr|opt|work|root|etc)/| at 0x[0-9a-f]+")
 

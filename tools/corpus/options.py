@@ -85,7 +85,7 @@ def _without_maps(name: str) -> dict[str, str]:
 def misplaced() -> Iterator[Entry]:
     """Yield requests with options that do not exist, do not fit the method or contradict each other."""
     picture = saved(scene(), "PNG") or b""
-    for name in ("tarqet", "__class__", "self", "", "\0", "a\r\nb", "\ud800", "é" * 3_000, "data ", "DATA", "Target"):
+    for name in ("tarqet", "__class__", "self", "", "\0", "a\r\nb", "\ud800", "é" * 3_000, "data ", "DATA", "Target!"):
         yield Entry(f"no option {name[:12]!r}", {"data": picture, name: b"1"}, REFUSALS)
     for method in METHODS:
         foreign = min((name for name in PARAMETERS if method not in PARAMETERS[name]), default="nothing")

@@ -10,7 +10,6 @@ from PIL import Image
 ORIENTATION = 0x0112
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I", "I;16", "F")
 SAVED = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "ICO", "PPM", "TGA", "PCX", "JPEG2000", "AVIF", "ICNS", "SGI")
-ALLOWED = SAVED[:6]
 
 
 def scene(size: tuple[int, int] = (40, 24)) -> Image.Image:

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from torchserve_saliency.images.preprocessing import InputSpec
+from torchserve_saliency.model.activation import SOFTMAX, Activation
 from torchserve_saliency.model.archive import Limits
 from torchserve_saliency.model.classifier import Classifier
-from torchserve_saliency.model.labels import Labels
+from torchserve_saliency.model.heads import single_head
 from torchserve_saliency.model.layers import find_layers
 from torchserve_saliency.model.self_attention import find_attention
 from torchserve_saliency.propagation.relu_rules import count_rectifiers
@@ -28,7 +29,12 @@ def small_classifier(limits: Limits | None = None) -> Classifier:
 
 
 def classifier_of(
-    network: nn.Module, size: int, labels: Sequence[str], limits: Limits, defaults: Mapping[str, object] = NONE
+    network: nn.Module,
+    size: int,
+    labels: Sequence[str],
+    limits: Limits,
+    defaults: Mapping[str, object] = NONE,
+    activation: Activation = SOFTMAX,
 ) -> Classifier:
     """Return the classifier of a frozen network on the CPU. Its input is a colour picture of `size` x `size` pixels."""
     dtype = next(network.parameters()).dtype
@@ -39,7 +45,7 @@ def classifier_of(
         network=network,
         device=torch.device("cpu"),
         memory_format=torch.contiguous_format,
-        labels=Labels(tuple(labels)),
+        heads=single_head(labels, activation),
         input=InputSpec((size, size), (size,), "bilinear", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
         layers=find_layers(network, network, example),
         rectifiers=count_rectifiers(network, example),

@@ -9,7 +9,8 @@ four photographs of four classes: the share of a map in the cell of its class, a
 (Böhle et al. 2021). Drawn leaves: whether the greatest value lies in a lesion of the requested disease, and the share
 of the map in those lesions. A random map, a centred Gaussian and an edge map are measured for comparison.
 
-Exit status: 0 if everything was measured, 2 if an argument is wrong.
+The folder of photographs may have subfolders. Exit status: 0 if everything was measured, 2 if an argument is wrong, for
+example a folder without a picture that can be read.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from PIL import Image
+
 from tools.evaluation.leaf_cases import double_cases, single_cases
 from tools.evaluation.map_sources import CONTROL_MAPPERS, NO_MAPS, Mapper, load_patient, method_mapper
 from tools.evaluation.photographs import mosaics, single_case
@@ -31,7 +34,8 @@ from tools.evaluation.table import Column, table
 from torchserve_saliency.explainer import Explainer
 from torchserve_saliency.methods import METHODS
 from torchserve_saliency.requests.compatibility import unsupported_reason
-from torchserve_saliency_cli.archiving.pictures import picture_files, spread
+from torchserve_saliency_cli.archiving.pictures import spread
+from torchserve_saliency_cli.client.picture_files import picture_files
 from torchserve_saliency_cli.leaves.embedded_archive import archive_leaves
 
 Parts = dict[str, dict[str, Measurements]]
@@ -57,21 +61,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     methods = args.methods.split(",") if args.methods else [name for name in METHODS if name not in NO_MAPS]
     if unknown := set(methods) - (set(METHODS) - NO_MAPS):
         parser.error(f"there is no method '{min(unknown)}' that makes a saliency map")
-    if (args.archive is None) != (args.pictures is None) or not (args.archive or args.leaves):
+    if min(args.count, args.mosaics + 1, 1 if args.leaves is None else args.leaves) < 1:
+        parser.error("--count and --leaves must be 1 or more, and --mosaics 0 or more")
+    if (args.archive is None) != (args.pictures is None) or (args.archive is None) == (args.leaves is None):
         parser.error("give an archive and --pictures, or only --leaves N to measure the embedded model")
-    if args.leaves:
+    if args.leaves is not None:
         names, parts, columns = *leaf_figures(methods, args.leaves), LEAVES
     else:
-        names, parts, columns = *photograph_figures(args, methods), PHOTOGRAPHS
+        names, parts, columns = *photograph_figures(args, readable(args, parser), methods), PHOTOGRAPHS
     print(table(parts, columns, names))
     if args.json:
         args.json.write_text(json.dumps({"figures": parts, "versions": versions()}, indent=1), encoding="utf-8")
     return 0
 
 
-def photograph_figures(args: argparse.Namespace, methods: Sequence[str]) -> tuple[list[str], Parts]:
+def readable(args: argparse.Namespace, parser: argparse.ArgumentParser) -> list[Path]:
+    """Return the photographs in the folder and its subfolders; exit with 2 if there are none.
+
+    Those that cannot be decoded are named and left out.
+    """
+    if not args.archive.exists():
+        parser.error(f"there is no archive {args.archive}")
+    if not args.pictures.is_dir():
+        parser.error(f"--pictures {args.pictures} is no folder")
+    try:
+        files = [file.path for file in picture_files([args.pictures])]
+    except ValueError as error:
+        parser.error(f"--pictures: {error}")
+    found = []
+    for path in files:
+        try:
+            with Image.open(path) as image:
+                image.load()
+            found.append(path)
+        except Exception as error:  # decoders raise almost anything on broken data
+            print(f"left out: {path} cannot be read ({error})", file=sys.stderr)
+    if not found:
+        parser.error(f"none of the pictures in {args.pictures} can be read")
+    return found
+
+
+def photograph_figures(
+    args: argparse.Namespace, paths: Sequence[Path], methods: Sequence[str]
+) -> tuple[list[str], Parts]:
     """Return the kinds of maps and their measurements on photographs and mosaics."""
-    explainer, paths = load_patient(args.archive), picture_files(args.pictures)
+    explainer = load_patient(args.archive)
     cases = [single_case(path, explainer, seed) for seed, path in enumerate(spread(paths, args.count))]
     mappers = _mappers(explainer, methods)
     mixed = mosaics(paths, explainer, args.mosaics)
@@ -114,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "archive", type=Path, nargs="?", help="an archive made by `torchserve-saliency archive`; needs --pictures"
     )
-    parser.add_argument("--pictures", type=Path, help="folder of photographs")
+    parser.add_argument("--pictures", type=Path, help="folder of photographs, also in subfolders")
     parser.add_argument(
         "--count", type=int, default=20, help="number of photographs, spread over the folder (default: 20)"
     )

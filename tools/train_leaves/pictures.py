@@ -18,6 +18,7 @@ from torchserve_saliency_cli.leaves.draw import CLASSES, DISEASES, draw
 
 SINGLES: tuple[tuple[str, ...], ...] = ((), *((name,) for name in DISEASES))
 PAIRS: tuple[tuple[str, ...], ...] = tuple(itertools.combinations(DISEASES, 2))
+ALL_KINDS: tuple[tuple[str, ...], ...] = (*SINGLES, *PAIRS, DISEASES)
 
 
 @dataclass(frozen=True)

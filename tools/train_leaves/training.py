@@ -39,7 +39,8 @@ def train(pictures: Pictures, epochs: int, seed: int) -> LeafNet:
     """Return the network trained on the pictures, in evaluation mode.
 
     The loss is the binary cross entropy of each class. So a logit depends on the evidence for its class, and not on
-    missing evidence for other classes, which makes saliency maps easier to check.
+    missing evidence for other classes, which makes saliency maps easier to check. Each output can be used alone, and
+    the sigmoids of several diseases tell which of them a leaf has.
     """
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
@@ -82,6 +83,13 @@ def classify(network: LeafNet, pixels: Tensor) -> Tensor:
 def accuracy(network: LeafNet, pictures: Pictures) -> float:
     """Return the share of pictures whose class has the greatest logit, for pictures with one class."""
     return float((classify(network, pictures.pixels).argmax(1) == pictures.present.argmax(1)).float().mean())
+
+
+def diseases_told(network: LeafNet, pictures: Pictures) -> list[float]:
+    """Return for each class but the first (healthy) the share of pictures whose logit tells if they belong to it."""
+    found = classify(network, pictures.pixels)[:, 1:] > 0
+    shares: list[float] = (found == pictures.present[:, 1:].bool()).float().mean(0).tolist()
+    return shares
 
 
 def both_recognised(network: LeafNet, pictures: Pictures) -> float:

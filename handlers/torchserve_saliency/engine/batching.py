@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-import torch
-
-from torchserve_saliency.engine.metrics import BACKWARD, FORWARD, SPLITS, BatchMetrics
+from torchserve_saliency.engine.metrics import BACKWARD, FORWARD, SPLITS, BatchMetrics, TimeBudget, charged
 from torchserve_saliency.engine.network_pass import Pass
-from torchserve_saliency.engine.rows import Answer, Rows
-from torchserve_saliency.errors import RequestError, out_of_memory, to_request_error, too_late, without_frames
+from torchserve_saliency.engine.rows import Answer, Rows, joined
+from torchserve_saliency.errors import RequestError, out_of_memory, to_request_error, too_late, too_long, without_frames
 from torchserve_saliency.model.classifier import Classifier
 
 logger = logging.getLogger(__name__)
@@ -33,7 +32,9 @@ Batch = list[Chunk]
 class Pool:
     """The rows of several requests: call `forward` first, then `answers`.
 
-    No batch has more than `capacity` rows, and none is begun once `time.monotonic()` has reached `deadline`.
+    No batch has more than `capacity` rows, and none is begun once `time.monotonic()` has reached `deadline`. The
+    processor time of a batch is charged to the budgets of its requests, by their rows; a request whose budget is spent
+    fails with 504 at its next batch.
     """
 
     def __init__(
@@ -43,7 +44,9 @@ class Pool:
         capacity: int,
         deadline: float = math.inf,
         metrics: BatchMetrics | None = None,
+        budgets: Sequence[TimeBudget] | None = None,
     ) -> None:
+        self._budgets = budgets or [TimeBudget() for _ in requests]
         self._classifier = classifier
         self._requests = requests
         self._capacity = capacity
@@ -78,8 +81,24 @@ class Pool:
         return [_join(part) for part in parts]
 
     def _forward(self, batch: Batch) -> Pass:
-        with self._metrics.timed(FORWARD):
+        with self._metrics.timed(FORWARD), self._charged(batch):
             return Pass(self._classifier, [chunk.rows for chunk in batch]).forward()
+
+    def _charged(self, batch: Batch) -> AbstractContextManager[None]:
+        """Charge the processor time of the block to the requests of a batch, by their rows."""
+        shares = [(self._budgets[chunk.request], len(chunk.rows.inputs)) for chunk in batch]
+        return charged(shares, self._classifier.device)
+
+    def _without_spent(self, batch: Batch) -> Generator[tuple[int, Result], None, Batch]:
+        """Yield an error for each chunk of a request that has used its time; return the other chunks."""
+        left: Batch = []
+        for chunk in batch:
+            budget = self._budgets[chunk.request]
+            if budget.is_spent:
+                yield chunk.request, too_long(budget.limit)
+            else:
+                left.append(chunk)
+        return left
 
     def _evaluate(self, batch: Batch, ready: Pass | None = None) -> Iterator[tuple[int, Result]]:
         """Yield each chunk's request and result; `ready` is the batch's forward pass if it has been made.
@@ -89,9 +108,13 @@ class Pool:
         if time.monotonic() >= self._deadline:
             yield from ((chunk.request, too_late()) for chunk in batch)
             return
+        if ready is None:
+            batch = yield from self._without_spent(batch)
+            if not batch:
+                return
         try:
             ready = ready or self._forward(batch)
-            with self._metrics.timed(BACKWARD):
+            with self._metrics.timed(BACKWARD), self._charged(batch):
                 results = ready.backward()
         except Exception as error:
             failure = error
@@ -161,14 +184,4 @@ def _join(parts: Sequence[Result]) -> Result:
     answers = [part for part in parts if isinstance(part, Answer)]
     if len(answers) < len(parts):
         return next(part for part in parts if isinstance(part, RequestError))
-    if len(answers) == 1:
-        return answers[0]
-    first, gradients = answers[0], [a.gradient for a in answers if a.gradient is not None]
-    return Answer(
-        logits=torch.cat([a.logits for a in answers]),
-        pairs=tuple(pair for a in answers for pair in a.pairs),
-        scores=torch.cat([a.scores for a in answers], 1),
-        gradient=torch.cat(gradients, 1) if gradients else None,
-        activations={name: torch.cat([a.activations[name] for a in answers]) for name in first.activations},
-        gradients={name: torch.cat([a.gradients[name] for a in answers], 1) for name in first.gradients},
-    )
+    return joined(answers)

@@ -1,14 +1,17 @@
-"""Metrics of a batch, under the names that TorchServe exports: counts, sizes and seconds."""
+"""Metrics of a batch, under the names that TorchServe exports, and the processor time of each of its requests."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
+
+import torch
 
 BATCH = "saliency_batch_seconds"
 DECODE = "saliency_decode_seconds"
@@ -50,7 +53,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 # A counter that first appears at 1 has no increase, so the counters that alerts use start at 0.
 STARTING_AT_ZERO = (
     (SPLITS, ()),
-    *((REFUSED, ("500", error)) for error in ("InternalServerException", "NonFiniteException", "DeadlineException")),
+    *((REFUSED, ("500", error)) for error in ("InternalServerException", "NonFiniteException")),
+    *((REFUSED, (status, "DeadlineException")) for status in ("503", "504")),
     (REFUSED, ("507", "OutOfMemoryException")),
 )
 
@@ -73,6 +77,42 @@ class BatchMetrics:
             yield
         finally:
             self.add(name, time.perf_counter() - start)
+
+
+class TimeBudget:
+    """The seconds of processor time that a request may use, and those that it has used.
+
+    Other work on the machine does not count. On a CPU, the time of all threads of the process is divided by their
+    number; on other devices, it is the time that the process waits for the device.
+    """
+
+    def __init__(self, limit: float = math.inf) -> None:
+        self.limit = limit
+        self.used = 0.0
+
+    @property
+    def is_spent(self) -> bool:
+        """Tell if the request has used all its time."""
+        return self.used >= self.limit
+
+
+def processor_seconds(device: torch.device) -> float:
+    """Return a clock that advances with the work of this process on a device, for differences only."""
+    if device.type == "cpu":
+        return time.process_time() / torch.get_num_threads()
+    return time.perf_counter()
+
+
+@contextmanager
+def charged(shares: Sequence[tuple[TimeBudget, int]], device: torch.device) -> Iterator[None]:
+    """Charge the processor time of the block to budgets, in proportion to their numbers of rows."""
+    start = processor_seconds(device)
+    try:
+        yield
+    finally:
+        seconds, rows = processor_seconds(device) - start, sum(count for _, count in shares)
+        for budget, count in shares:
+            budget.used += seconds * count / rows
 
 
 def zeros() -> BatchMetrics:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torchserve_saliency.engine.hooks import on_grids, run_with_hooks
-from torchserve_saliency.engine.objective import Pairs, evaluate
+from torchserve_saliency.engine.objective import Pairs
 from torchserve_saliency.engine.rows import Answer, Rows
 from torchserve_saliency.errors import RequestError
 from torchserve_saliency.model.classifier import Classifier
@@ -143,17 +143,20 @@ class Pass:
 
 
 def _score(chunk: Rows, logits: Tensor) -> _Scored | RequestError:
-    """Return the classes and scores of a chunk's rows, or the error if its classes cannot be resolved."""
+    """Return the classes and scores of a chunk's rows, or the error if they cannot be resolved or have no score."""
+    nothing = _Scored(((),) * len(logits), np.zeros((0, len(logits))), np.zeros((0, *logits.shape)))
     if chunk.objective is None:
-        return _Scored(((),) * len(logits), np.zeros((0, len(logits))), np.zeros((0, *logits.shape)))
+        return nothing
     try:
         pairs = tuple(chunk.objective.resolved(row) for row in logits)
+        evaluated = [
+            [chunk.objective.evaluate(row, pair) for row, pair in zip(logits, per_row, strict=True)]
+            for per_row in zip(*pairs, strict=True)
+        ]
     except RequestError as error:
         return error
-    evaluated = [
-        [evaluate(row, pair, chunk.objective.score) for row, pair in zip(logits, per_row, strict=True)]
-        for per_row in zip(*pairs, strict=True)
-    ]
+    if not evaluated:
+        return nothing
     scores = np.array([[value for value, _ in per_row] for per_row in evaluated])
     return _Scored(pairs, scores, np.array([[gradient for _, gradient in per_row] for per_row in evaluated]))
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from torchserve_saliency.errors import RequestError
+from torchserve_saliency.model.activation import ALL_COLUMNS, Columns, Vector
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,16 @@ class Rank:
     place: int
 
 
-Class = int | Rank
+@dataclass(frozen=True)
+class Above:
+    """Every class with at least this probability, at most `most` of them, the most probable first."""
+
+    probability: float
+    most: int
+
+
+Class = int | Rank | Above
 Pairs = tuple[tuple[int, int], ...]
-Vector = NDArray[np.float64]
 SCORES = ("logit", "probability", "log_probability")
 
 
@@ -29,59 +36,59 @@ SCORES = ("logit", "probability", "log_probability")
 class Objective:
     """The scores to explain: score(target) - score(against), with one map per target.
 
-    `pairs` holds one (target, against) pair of class indices per target if they are known, with -1 for no `against`.
+    Classes are numbered within the `columns` of the logits, which are those of one head of the network. `pairs` holds
+    one (target, against) pair of class indices per target if they are known, with -1 for no `against`. A target of
+    type Above stands for a number of classes that depends on the logits, so it must be fixed before a backward pass.
     """
 
     targets: tuple[Class, ...]
     against: int | str | None = None
     score: str = "logit"
     pairs: Pairs | None = None
+    columns: Columns = ALL_COLUMNS
+
+    @property
+    def explains_output(self) -> bool:
+        """Tell if the score is an output of the network itself, not a function of several outputs or of its sigmoid."""
+        return self.columns.activation.explains_output(self.score)
+
+    @property
+    def above(self) -> Above | None:
+        """Return the target of type Above if there is one and the classes are not fixed yet; it is the only target."""
+        (target, *_) = self.targets or (None,)
+        return target if isinstance(target, Above) and self.pairs is None else None
 
     def fixed(self, pairs: Pairs) -> Objective:
         """Return this objective with fixed class indices, so that it no longer depends on a row's logits."""
-        return replace(self, pairs=pairs)
+        targets = self.targets if len(pairs) == len(self.targets) else tuple(target for target, _ in pairs)
+        return replace(self, targets=targets, pairs=pairs)
 
     def resolved(self, logits: Tensor) -> Pairs:
-        """Return the (target, against) class indices for logits [K], with -1 if there is no `against`."""
+        """Return the (target, against) class indices for the logits [W] of a row, with -1 if there is no `against`."""
         if self.pairs is not None:
             return self.pairs
-        return resolve(self.targets, self.against, ranking(logits, len(self.targets) + 1))
+        values = self.columns.of(logits)
+        if self.above is None:
+            return resolve(self.targets, self.against, ranking(values, len(self.targets) + 1))
+        order = ranking(values, self.above.most + 1)
+        probabilities = self.columns.probabilities(logits)
+        targets = [index for index in order if probabilities[index] >= self.above.probability]
+        return resolve(targets[: self.above.most], self.against, order)
+
+    def evaluate(self, logits: Tensor, pair: tuple[int, int]) -> tuple[float, Vector]:
+        """Return score(target) - score(against) and its gradient [W] in float64, for the logits [W] of one row."""
+        return evaluate(logits, pair, self.score, self.columns)
 
 
-def evaluate(logits: Tensor, pair: tuple[int, int], score: str) -> tuple[float, Vector]:
-    """Return score(target) - score(against) and its gradient [K] in float64, for the logits [K] of one row."""
+def evaluate(logits: Tensor, pair: tuple[int, int], score: str, columns: Columns = ALL_COLUMNS) -> tuple[float, Vector]:
+    """Return score(target) - score(against) and its gradient [W] in float64, for the logits [W] of one row."""
     target, against = pair
-    values = logits.numpy().astype(np.float64)
     with np.errstate(invalid="ignore"):  # the caller refuses logits that are not finite
-        value, gradient = _score(values, target, score)
+        value, gradient = columns.score(logits, target, score)
         if against < 0:
             return value, gradient
-        other, other_gradient = _score(values, against, score)
+        other, other_gradient = columns.score(logits, against, score)
         return value - other, gradient - other_gradient
-
-
-def _score(logits: Vector, index: int, score: str) -> tuple[float, Vector]:
-    """Return one class's score and its gradient with respect to the float64 logits."""
-    one_hot = np.zeros_like(logits)
-    one_hot[index] = 1.0
-    if score == "logit":
-        return float(logits[index]), one_hot
-    probabilities = softmax(logits)
-    others = probabilities.copy()
-    others[index] = 0.0
-    # 1 - p as the sum of the other classes: the difference is 0 if p is within 1e-16 of 1
-    gradient = one_hot * others.sum() - others
-    if score == "log_probability":
-        shifted = logits - logits.max()
-        return float(shifted[index] - np.log(np.exp(shifted).sum())), gradient
-    return float(probabilities[index]), probabilities[index] * gradient
-
-
-def softmax(logits: Vector) -> Vector:
-    """Return the probabilities [K] of logits [K]."""
-    powers = np.exp(logits - logits.max())
-    probabilities: Vector = powers / powers.sum()
-    return probabilities
 
 
 def ranking(logits: Tensor, count: int) -> list[int]:
@@ -101,7 +108,7 @@ def resolve(targets: Sequence[Class], against: int | str | None, order: Sequence
     """
     if any(isinstance(t, Rank) and t.place >= len(order) for t in targets):
         raise RequestError(422, "ClassIndexException", f"the model has only {len(order)} classes", "target")
-    indices = [order[t.place] if isinstance(t, Rank) else t for t in targets]
+    indices = [order[t.place] if isinstance(t, Rank) else t for t in targets if not isinstance(t, Above)]
     return tuple((target, _opponent(target, against, order)) for target in indices)
 
 

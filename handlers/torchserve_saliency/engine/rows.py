@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar, cast
 
+import torch
 from torch import Tensor
 
 from torchserve_saliency.engine.objective import Objective, Pairs
@@ -110,6 +111,21 @@ class Answer:
         """Return the gradient with respect to the input; only for rows that requested one."""
         assert self.gradient is not None
         return self.gradient
+
+
+def joined(answers: Sequence[Answer]) -> Answer:
+    """Return the answers for parts of some rows as the answer for all of them."""
+    if len(answers) == 1:
+        return answers[0]
+    first, gradients = answers[0], [a.gradient for a in answers if a.gradient is not None]
+    return Answer(
+        logits=torch.cat([a.logits for a in answers]),
+        pairs=tuple(pair for a in answers for pair in a.pairs),
+        scores=torch.cat([a.scores for a in answers], 1),
+        gradient=torch.cat(gradients, 1) if gradients else None,
+        activations={name: torch.cat([a.activations[name] for a in answers]) for name in first.activations},
+        gradients={name: torch.cat([a.gradients[name] for a in answers], 1) for name in first.gradients},
+    )
 
 
 @dataclass(frozen=True)

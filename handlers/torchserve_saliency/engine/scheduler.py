@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Generic, TypeVar
 
 from torchserve_saliency.engine.batching import Pool
-from torchserve_saliency.engine.metrics import BatchMetrics
+from torchserve_saliency.engine.metrics import BatchMetrics, TimeBudget, processor_seconds
 from torchserve_saliency.engine.rows import Answer, Rows, advance
 from torchserve_saliency.errors import RequestError
 from torchserve_saliency.model.classifier import Classifier
@@ -20,7 +20,7 @@ Progress = Callable[[int], None]
 class Scheduler(Generic[T]):
     """Drives several generators, each by its own key; a failure in one does not affect the others.
 
-    `capacity`, `deadline` and `metrics` are those of `Pool`.
+    `capacity`, `deadline` and `metrics` are those of `Pool`. `seconds` limits the processor time of each generator.
     """
 
     def __init__(
@@ -30,7 +30,9 @@ class Scheduler(Generic[T]):
         steps: Mapping[int, Generator[Rows, Answer, T]],
         deadline: float = math.inf,
         metrics: BatchMetrics | None = None,
+        seconds: Mapping[int, float] | None = None,
     ) -> None:
+        self._budgets = {key: TimeBudget((seconds or {}).get(key, math.inf)) for key in steps}
         self._classifier = classifier
         self._capacity = capacity
         self._deadline = deadline
@@ -46,7 +48,8 @@ class Scheduler(Generic[T]):
         self._pool: Pool | None = None
         if requests:
             rows = list(requests.values())
-            self._pool = Pool(self._classifier, rows, self._capacity, self._deadline, self._metrics)
+            budgets = [self._budgets[key] for key in self._keys]
+            self._pool = Pool(self._classifier, rows, self._capacity, self._deadline, self._metrics, budgets)
 
     def forward(self) -> None:
         """Run the first rows of the generators forward."""
@@ -66,6 +69,7 @@ class Scheduler(Generic[T]):
 
     def _advance(self, key: int, answer: Answer | RequestError | None) -> Rows | None:
         """Send a generator its answer (None starts it); return its next rows, or None if it has ended."""
+        start = processor_seconds(self._classifier.device)
         try:
             if isinstance(answer, RequestError):
                 raise answer
@@ -73,6 +77,7 @@ class Scheduler(Generic[T]):
         except Exception as error:
             self._results[key] = error
             return None
+        self._budgets[key].used += processor_seconds(self._classifier.device) - start
         if isinstance(step, Rows):
             return step
         self._results[key] = step.value

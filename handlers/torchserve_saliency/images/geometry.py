@@ -47,14 +47,34 @@ class Axis:
         return max(math.floor(start - margin), 0), min(math.ceil(stop + margin), self.length)
 
 
-def centred(length: int, scaled: int, crop: int) -> Axis:
-    """Return the axis of a centre crop, rounded like torchvision: half to even, the odd padding pixel at the end."""
+def centred(length: int, scaled: int, crop: int, rounding: str = "even") -> Axis:
+    """Return the axis of a centre crop, or of padding around the centre if the crop is larger.
+
+    If the spare pixels are odd, half of them is rounded as in torchvision: to even for a crop, and the odd pixel of
+    padding is at the end. With the rounding `zero`, both are rounded towards 0, and with `floor` the start of the crop
+    is rounded down, so that the odd pixel of padding is at the start.
+    """
     spare = scaled - crop
+    if rounding == "floor":
+        return Axis(length, scaled, crop, spare // 2)
+    if rounding == "zero":
+        return Axis(length, scaled, crop, int(spare / 2))
     return Axis(length, scaled, crop, round(spare / 2) if spare >= 0 else -(-spare // 2))
 
 
-def scaled_size(width: int, height: int, resize: tuple[int, ...]) -> tuple[int, int]:
-    """Return the resized (width, height); `resize` is either (shorter side,) or an exact (height, width)."""
+def scaled_size(width: int, height: int, resize: tuple[int, ...], fit: str = "shorter") -> tuple[int, int]:
+    """Return the resized (width, height).
+
+    With the fit `shorter`, `resize` is either (shorter side,), and the longer side is rounded down as in torchvision,
+    or an exact (height, width). With `cover` and `letterbox`, the picture keeps its ratio and just covers the rectangle
+    `resize`, or just fits into it; sides are rounded as in timm. With `none`, it is not resized.
+    """
+    if fit == "none":
+        return width, height
+    if fit != "shorter":
+        ratios = (height / resize[0], width / resize[-1])
+        ratio = max(ratios) if fit == "letterbox" else min(ratios)
+        return max(round(width / ratio), 1), max(round(height / ratio), 1)
     if len(resize) == 2:
         return resize[1], resize[0]
     longer = int(resize[0] * max(width, height) / min(width, height))

@@ -53,4 +53,48 @@ METHODS: Mapping[str, Method] = MappingProxyType(
     }
 )
 
-ALIASES: Mapping[str, str] = MappingProxyType({"input_x_gradient": "gradient_x_input"})  # the name in Captum
+# Names of the same methods in Captum, in PAIR's library and in common use, in any spelling.
+ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        "input_x_gradient": "gradient_x_input",
+        "gradient_times_input": "gradient_x_input",
+        "grad_x_input": "gradient_x_input",
+        "input_x_grad": "gradient_x_input",
+        "saliency": "gradient",
+        "grad": "gradient",
+        "grads": "gradient",
+        "vanilla": "gradient",
+        "vanilla_grad": "gradient",
+        "vanilla_backprop": "gradient",
+        "simple_gradient": "gradient",
+        "backprop": "gradient",
+        "backpropagation": "gradient",
+        "gradients": "gradient",
+        "vanilla_gradient": "gradient",
+        "vanilla_gradients": "gradient",
+        "guided_backpropagation": "guided_backprop",
+        "guided_bp": "guided_backprop",
+        "gbp": "guided_backprop",
+        "deconv": "deconvolution",
+        "deconvnet": "deconvolution",
+        "smooth_gradient": "smooth_grad",
+        "smooth_gradients": "smooth_grad",
+        "smooth_grad_sq": "smooth_grad_squared",
+        "integrated_gradient": "integrated_gradients",
+        "integrated_grad": "integrated_gradients",
+        "integrated_grads": "integrated_gradients",
+        "int_grad": "integrated_gradients",
+        "ig": "integrated_gradients",
+        "layerwise_relevance_propagation": "lrp",
+        "blur_ig": "blur_integrated_gradients",
+        "guided_ig": "guided_integrated_gradients",
+        "layer_grad_cam": "grad_cam",
+        "grad_cam_pp": "grad_cam_plus_plus",
+        "rollout": "attention_rollout",
+        "feature_visualization": "activation_maximization",
+        "feature_visualisation": "activation_maximization",
+        "activation_maximisation": "activation_maximization",
+        "shapley_value": "shapley_value_sampling",
+        "shapley_values": "shapley_value_sampling",
+    }
+)

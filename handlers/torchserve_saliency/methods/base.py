@@ -24,12 +24,18 @@ class Maps:
     """The result of a method: maps [T, C, H, W] before `reduce`, one per target, with C = 1 if they have no channels.
 
     `findings` are further JSON values, one mapping per target. If the method made its own input, `clean` is the answer
-    for that input, and the predictions are taken from it.
+    for that input, and the predictions are taken from it. If `values` are only the evidence for a class, because the
+    method cuts off the rest, `opposing` returns the evidence against it, as maps without positive values.
     """
 
     values: Tensor
     findings: tuple[Mapping[str, Any], ...] = ()
     clean: Answer | None = None
+    opposing: Callable[[], Tensor] | None = None
+
+    def of_polarity(self, polarity: str) -> Tensor:
+        """Return the maps that a polarity is taken from: `opposing` if it is `negative`, else `values`."""
+        return self.opposing() if self.opposing and polarity == "negative" else self.values
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,7 @@ class Method:
     `fit(parameters, input)` fills in values that depend on the input's size, and raises RequestError 400 if a value
     does not fit the input. If `local` is true, maps are gradients in units of score per unit of input; otherwise they
     are shares of the score. `shows` is the kind of the maps. If `class_specific` is false, the map is the same for
-    every class.
+    every class. If `signed` is false, no value is ever negative, so there is no evidence against a class.
     """
 
     function: Callable[[Subject, Any], Steps]
@@ -124,6 +130,7 @@ class Method:
     local: bool = False
     shows: Shows = Shows.SALIENCY
     class_specific: bool = True
+    signed: bool = True
 
 
 def chunks(x: Tensor) -> Iterator[Tensor]:
@@ -133,8 +140,9 @@ def chunks(x: Tensor) -> Iterator[Tensor]:
 
 def to_picture(subject: Subject) -> Tensor:
     """Return the subject's input without its normalisation: a picture [C, H, W] in 0-1, on the CPU."""
-    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (subject.spec.mean, subject.spec.std))
-    return (subject.x[0].detach().float().cpu() * std + mean).clamp(0, 1)
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (subject.spec.unit_mean, subject.spec.unit_std))
+    picture = (subject.x[0].detach().float().cpu() * std + mean).clamp(0, 1)
+    return picture.flip(0) if subject.spec.channel_order == "bgr" else picture
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,8 @@ def seeded(seed: int, like: Tensor) -> torch.Generator:
 
 def _constant_pixels(value: float, x: Tensor, spec: InputSpec) -> Tensor:
     """Return a normalised input of which all pixels have this value in 0-1."""
-    mean, std = (torch.tensor(v, dtype=x.dtype, device=x.device).view(1, -1, 1, 1) for v in (spec.mean, spec.std))
+    ends = (spec.unit_mean, spec.unit_std)
+    mean, std = (torch.tensor(v, dtype=x.dtype, device=x.device).view(1, -1, 1, 1) for v in ends)
     return ((value - mean) / std).expand_as(x)
 
 

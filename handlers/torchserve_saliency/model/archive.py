@@ -17,14 +17,21 @@ from torchserve_saliency.errors import ModelError
 from torchserve_saliency.images.preprocessing import InputSpec
 from torchserve_saliency.model.acceleration.compile_options import compile_options
 from torchserve_saliency.model.acceleration.precision import known_precision
-from torchserve_saliency.model.architectures import build_network, network_from_file, scripted_network
+from torchserve_saliency.model.architectures import build_network, scripted_network
+from torchserve_saliency.model.changes import apply_changes
 from torchserve_saliency.model.checkpoint import fill, read_state
-from torchserve_saliency.model.labels import Labels, read_labels
+from torchserve_saliency.model.head_search import HeadOptions
+from torchserve_saliency.model.labels import read_head_labels, read_labels
+from torchserve_saliency.model.model_file import network_from_file
 
 logger = logging.getLogger(__name__)
 # keys of the section `handler` that describe the network; any other key is the default of an option
-DESCRIBING = frozenset({"arch", "arguments", "logits", "input", "limits", "precision"})
+DESCRIBING = frozenset(
+    {"arch", "arguments", "class", "changes", "extra_files", "logits", "activation", "input", "limits", "precision"}
+)
 
+LABELS_FILE, HEADS_FILE = "index_to_name.json", "heads.json"  # labels of the default head, and labels by head
+OWN_FILES = "own_files"  # folder of extra files that would hide an installed module if they were beside the handler
 RESPONSE_TIMEOUT = 120  # seconds after which TorchServe ends a worker that does not respond, by default
 CPU_ROWS = 16  # on a CPU, a batch of 64 takes two to three times as long per row: activations exceed its caches
 
@@ -34,10 +41,10 @@ class Limits:
     """Upper limits on the cost of requests and batches.
 
     Per request: `max_pixels` in its pictures, `max_forwards` forward passes (of one picture each), `max_seconds` of
-    estimated time, `max_instances` pictures (KServe protocols), and `max_response_bytes` in its response. A request
-    that would exceed a limit is rejected before it starts. Per picture: `max_targets` targets. Per batch:
-    `max_batch_rows` rows, `memory_bytes` for the graph, and `max_batch_seconds` after which none of its work is
-    started; by default three quarters of the archive's responseTimeout.
+    processor time, `max_instances` pictures (KServe protocols), and `max_response_bytes` in its response. A request
+    that would exceed a limit is rejected before it starts; one that exceeds `max_seconds` is ended. Per picture:
+    `max_targets` targets. Per batch: `max_batch_rows` rows, `memory_bytes` for the graph, and `max_batch_seconds`
+    after which none of its work is started; by default three quarters of the archive's responseTimeout.
     """
 
     max_pixels: int = 50_000_000
@@ -111,23 +118,35 @@ class Unpacked:
         """Return the archived network with its weights, on the CPU."""
         weights = self.directory / self.manifest["serializedFile"]
         if model_file := self.manifest.get("modelFile"):
-            network = network_from_file(self.directory / Path(model_file).name)
+            network = self._own_network(self.directory / Path(model_file).name)
         elif arch := self.handler.get("arch"):
             network = build_network(arch, self.handler.get("arguments") or {}, self.directory)
+            apply_changes(network, self.handler.get("changes") or {})
         else:
             return scripted_network(weights)
         fill(network, read_state(weights))
         return network
 
-    def labels(self, classes: int) -> Labels:
-        """Return the names of `classes` classes; a class without a label in the archive is named by its index."""
-        path = self.directory / "index_to_name.json"
-        names = read_labels(path) if path.is_file() else ()
-        if path.is_file() and len(names) != classes:
-            logger.warning(
-                "%d labels for %d classes: classes without a label are named by their index", len(names), classes
-            )
-        return Labels((*names, *map(str, range(len(names), classes)))[:classes])
+    def _own_network(self, path: Path) -> nn.Module:
+        """Return the network in the user's Python file, which can import the archive's extra files."""
+        files = [self._extra_file(str(name)) for name in self.handler.get("extra_files") or ()]
+        return network_from_file(path, self.handler.get("class"), self.handler.get("arguments"), files)
+
+    def _extra_file(self, name: str) -> Path:
+        """Return the path of an extra file, in the folder of the archive or in OWN_FILES."""
+        folder = self.directory / OWN_FILES if name.startswith(f"{OWN_FILES}/") else self.directory
+        return folder / Path(name).name
+
+    @property
+    def head_options(self) -> HeadOptions:
+        """Return the configuration of the network's outputs, with the labels of the files in the archive."""
+        labels, heads = self.directory / LABELS_FILE, self.directory / HEADS_FILE
+        return HeadOptions(
+            key=self.handler.get("logits"),
+            activation=self.handler.get("activation"),
+            labels=read_labels(labels) if labels.is_file() else None,
+            head_labels=read_head_labels(heads) if heads.is_file() else {},
+        )
 
     def self_check(self) -> Mapping[str, object]:
         path = self.directory / "self_check.json"

@@ -18,12 +18,15 @@ from torchserve_saliency.model.acceleration.compiled_network import Compiled
 from torchserve_saliency.model.acceleration.memory_format import choose_memory_format
 from torchserve_saliency.model.acceleration.memory_per_row import row_bytes
 from torchserve_saliency.model.acceleration.precision import Precision, choose_precision
-from torchserve_saliency.model.acceleration.time_per_pass import TimePerPass
 from torchserve_saliency.model.architectures import hookable
-from torchserve_saliency.model.archive import Limits, read_unpacked
+from torchserve_saliency.model.archive import Limits, Unpacked, read_unpacked
+from torchserve_saliency.model.blocked_gradients import Adaptation, Gradients, find_adaptation
+from torchserve_saliency.model.head_search import HeadOptions, find_heads
+from torchserve_saliency.model.heads import Heads
 from torchserve_saliency.model.labels import Labels
+from torchserve_saliency.model.last_operation import recorded
 from torchserve_saliency.model.layers import Layers, find_layers
-from torchserve_saliency.model.logits import Forward, OutputKey, find_logits, logits_forward, take_logits
+from torchserve_saliency.model.logits import Forward
 from torchserve_saliency.model.self_attention import SelfAttention, find_attention
 from torchserve_saliency.propagation.relu_rules import count_rectifiers
 
@@ -37,19 +40,23 @@ class Classifier:
     network: nn.Module
     device: torch.device
     memory_format: torch.memory_format
-    labels: Labels
+    heads: Heads
     input: InputSpec
     layers: Layers
     rectifiers: int
     attention: SelfAttention = field(default_factory=SelfAttention)
-    logits: OutputKey = None
     folded: int = 0
     defaults: Mapping[str, object] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     self_check: Mapping[str, object] = field(default_factory=dict)
     precision: Precision = field(default_factory=Precision)
     compiled: Compiled | None = None
-    time_per_pass: TimePerPass | None = None
+    adaptation: Adaptation = field(default_factory=Adaptation)
+
+    @property
+    def labels(self) -> Labels:
+        """Return the labels of the default head."""
+        return self.heads.default.labels
 
     @property
     def hookable(self) -> bool:
@@ -58,11 +65,11 @@ class Classifier:
 
     @cached_property
     def forward(self) -> Forward:
-        """The function from inputs [n, C, H, W] to logits [n, K] in eager mode, in which hooks and modes take effect.
+        """The function from inputs [n, C, H, W] to the logits [n, W] of all heads, in eager mode with hooks and modes.
 
-        It is composed once. In fp32 and without an output key, it is the network itself.
+        It is composed once. In fp32, for an output of logits only and plain gradients, it is the network itself.
         """
-        return self.precision.applied(logits_forward(self.network, self.logits))
+        return self.precision.applied(self.adaptation.applied(self.heads.forward(self.network)))
 
     @cached_property
     def forward_plain(self) -> Forward:
@@ -102,13 +109,26 @@ def load_classifier(
     If the archive asks for compilation, batches of up to `compile_rows` rows are compiled, by default the archive's
     batch size, but no more than fit its memory limit.
     """
-    archive = read_unpacked(directory)
+    return prepared_classifier(read_unpacked(directory), device, fold, channels_last, compile_rows)
+
+
+def prepared_classifier(
+    archive: Unpacked,
+    device: torch.device,
+    fold: bool = True,
+    channels_last: bool = True,
+    compile_rows: int | None = None,
+) -> Classifier:
+    """Return the classifier of an archive's network on `device`; see `load_classifier`."""
     network = frozen(archive.network()).to(device)
-    key, classes = dry_run(network, archive.input, archive.handler.get("logits"))
-    forward = logits_forward(network, key)
-    pair = _noise(archive.input, 2).to(device)
+    heads = dry_run(network, archive.input, archive.head_options)
+    forward = heads.forward(network)
+    pair = noise(archive.input, 2).to(device)
     example = pair[:1]
     with_hooks = hookable(network)
+    adaptation = find_adaptation(forward, example)
+    forward = adaptation.applied(forward)
+    with_attention = with_hooks and adaptation.gradients is not Gradients.NONE
     folded = fold_batch_norms(network, forward, example) if fold and with_hooks else 0
     memory_format = choose_memory_format(network, forward, pair) if channels_last else torch.contiguous_format
     classifier = Classifier(
@@ -117,24 +137,25 @@ def load_classifier(
         network=network,
         device=device,
         memory_format=memory_format,
-        labels=archive.labels(classes),
+        heads=heads,
         input=archive.input,
-        layers=find_layers(network, forward, example) if with_hooks else Layers((), None),
+        layers=find_layers(network, forward, pair) if with_hooks else Layers((), None),
         rectifiers=count_rectifiers(forward, example) if with_hooks else 0,
-        attention=find_attention(forward, pair) if with_hooks else SelfAttention(),
-        logits=key,
+        attention=find_attention(forward, pair) if with_attention else SelfAttention(),
         folded=folded,
         defaults=archive.defaults,
         limits=archive.limits,
         self_check=archive.self_check(),
         precision=choose_precision(archive.precision, forward, pair.to(memory_format=memory_format)),
+        adaptation=adaptation,
     )
     rows = archive.batch_size if compile_rows is None else compile_rows
-    if archive.compile_options is None or not rows:
+    if archive.compile_options is None or not rows or adaptation != Adaptation():
         return classifier
     fitting = 1 << (classifier.capacity().bit_length() - 1)  # the largest power of two that is not above the capacity
-    batch = _noise(archive.input, min(rows, fitting)).to(device, memory_format=memory_format)
-    compiled = compile_network(classifier.forward, archive.compile_options, batch, classifier.precision)
+    batch = noise(archive.input, min(rows, fitting)).to(device, memory_format=memory_format)
+    eager = replace(classifier, heads=heads.rounded()).forward
+    compiled = compile_network(eager, archive.compile_options, batch, classifier.precision)
     return replace(classifier, compiled=compiled)
 
 
@@ -145,25 +166,25 @@ def frozen(network: nn.Module) -> nn.Module:
     return network.eval().float()
 
 
-def dry_run(
-    network: nn.Module, spec: InputSpec, wanted: OutputKey = None, labels: int | None = None
-) -> tuple[OutputKey, int]:
-    """Return the key of the logits in the output of `network` for two pictures of noise, and the number of classes.
+def dry_run(network: nn.Module, spec: InputSpec, options: HeadOptions | None = None) -> Heads:
+    """Return the heads in the output of `network`, found from its outputs for pictures of noise.
 
-    Of several outputs that may be logits, prefer one with as many classes as there are `labels`. Raise ModelError if
-    the network fails or returns no logits.
+    Raise ModelError if the network fails, or returns no logits.
     """
-    pair = _noise(spec, 2).to(next(network.parameters(), torch.empty(0)).device)
-    try:
-        with torch.no_grad():
-            output: object = network(pair)
-    except Exception as error:
-        raise ModelError(f"the network fails on an input {list(pair.shape)}: {error_summary(error)}") from error
-    key = find_logits(output, len(pair), wanted, labels)
-    return key, take_logits(output, key).shape[1]
+    options = options or HeadOptions()
+    with_graph = "none" in str(options.activation)  # the graph tells if a single output is a probability
+    pair = noise(spec, 2).to(next(network.parameters(), torch.empty(0)).device)
+    outputs: list[object] = []
+    for x in (pair, pair[:1].detach()):
+        try:
+            with recorded(network) if with_graph else torch.no_grad():
+                outputs.append(network(x.requires_grad_(with_graph).clone()))
+        except Exception as error:
+            raise ModelError(f"the network fails on an input {list(x.shape)}: {error_summary(error)}") from error
+    return find_heads(outputs[0], outputs[1], options)
 
 
-def _noise(spec: InputSpec, rows: int) -> Tensor:
+def noise(spec: InputSpec, rows: int) -> Tensor:
     """Return seeded noise [rows, C, H, W] in the shape of the network's input."""
     generator = torch.Generator().manual_seed(0)
     return torch.randn(rows, spec.channels, *spec.size, generator=generator)

@@ -10,8 +10,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import yaml
+
 from torchserve_saliency.errors import RequestError
 
+# the keys under which the files of other libraries hold the names
+_KEYS = (
+    *("id2label", "label2id", "object_type_names", "names", "label_names", "class_names", "classes", "labels"),
+    *("idx_to_class", "class_to_idx"),
+)
 _MAX_TEXT = 100  # characters of a client's text that are used in a search or repeated in a message
 _Classes = Mapping[str, tuple[int, ...]]
 
@@ -27,7 +34,7 @@ class Labels:
 
     def display(self, index: int) -> str:
         """Return a unique name of a class: its label, followed by its index if another class has the same label."""
-        return self._displayed[index]
+        return self.displayed[index]
 
     def find(self, text: str, option: str = "target") -> int:
         """Return the index of the class that `text` names, in any letter case.
@@ -44,7 +51,8 @@ class Labels:
         raise self._unknown(text, option)
 
     @cached_property
-    def _displayed(self) -> tuple[str, ...]:
+    def displayed(self) -> tuple[str, ...]:
+        """Return the unique names of all classes."""
         shown = list(self.names)
         while repeated := {name for name, count in Counter(shown).items() if count > 1}:
             shown = [f"{name} ({i})" if name in repeated else name for i, name in enumerate(shown)]
@@ -52,11 +60,11 @@ class Labels:
 
     @cached_property
     def _exact(self) -> tuple[_Classes, _Classes]:
-        return _grouped(self._displayed), _grouped(self.names)
+        return _grouped(self.displayed), _grouped(self.names)
 
     @cached_property
     def _folded(self) -> tuple[_Classes, _Classes]:
-        return _grouped(map(_fold, self.names)), _grouped(map(_fold, self._displayed))
+        return _grouped(map(_fold, self.names)), _grouped(map(_fold, self.displayed))
 
     def _ambiguous(self, text: str, found: Sequence[int], option: str) -> RequestError:
         candidates = _listed([self.display(i) for i in found[:5]], len(found) - 5)
@@ -64,7 +72,7 @@ class Labels:
         return RequestError(422, "AmbiguousLabelException", message, option)
 
     def _unknown(self, text: str, option: str) -> RequestError:
-        near = near_matches(text, self._displayed)
+        near = near_matches(text, self.displayed)
         hint = f"; did you mean {_listed([_quoted(n) for n in near])}?" if near else ""
         return RequestError(422, "UnknownLabelException", f"no class is named {_quoted(text)}{hint}", option)
 
@@ -81,14 +89,18 @@ def near_matches(text: str, names: Sequence[str], count: int = 3) -> list[str]:
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """Return the class names in a text file, one per line, or in a JSON file. Raise ValueError for invalid content.
+    """Return the class names in a text file, one per line, or in a JSON or YAML file; raise ValueError if invalid.
 
-    JSON may be a list, a mapping from name to index, or a mapping from index to name as in TorchServe's
-    index_to_name.json, in which a name may be a pair [identifier, name], and `object_type_names` may hold a list.
+    JSON and YAML may be a list, a mapping from name to index, or a mapping from index to name as in TorchServe's
+    index_to_name.json, in which a name may be a pair [identifier, name]. It may stand under a key of a larger file:
+    `id2label` or `label2id` (config.json of Hugging Face), `names` (data.yaml of YOLO), `label_names`
+    (timm's config.json), `object_type_names`, `classes`, `class_names`, `labels`.
     """
     text = path.read_text(encoding="utf-8-sig")
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return _structured_labels(_yaml(text))
     if path.suffix.lower() == ".json" or text.lstrip()[:1] in ("{", "["):
-        return _json_labels(text)
+        return _structured_labels(_json(text))
     names = text.rstrip().splitlines()
     for number, name in enumerate(names, 1):
         if not name.strip():
@@ -96,15 +108,34 @@ def read_labels(path: Path) -> tuple[str, ...]:
     return _checked([name.strip() for name in names])
 
 
-def _json_labels(text: str) -> tuple[str, ...]:
+def read_head_labels(path: Path) -> dict[str, tuple[str, ...]]:
+    """Return the class names of each head in an archive's JSON file, a mapping from heads to lists of names."""
+    heads = json.loads(path.read_text(encoding="utf-8"))
+    return {str(head): _checked([_name(entry) for entry in names]) for head, names in heads.items()}
+
+
+def _json(text: str) -> object:
     try:
-        value: object = json.loads(text)
+        return json.loads(text)
     except ValueError as error:
         raise ValueError(f"the labels are not valid JSON: {error}") from error
-    if isinstance(value, dict) and isinstance(value.get("object_type_names"), list):
-        value = value["object_type_names"]
+
+
+def _yaml(text: str) -> object:
+    """Return a YAML file with every scalar as a text: `no` and `1.0` are names, too. BaseLoader makes no objects."""
+    try:
+        return yaml.load(text, Loader=yaml.BaseLoader)  # nosec B506
+    except yaml.YAMLError as error:
+        raise ValueError(f"the labels are not valid YAML: {str(error).splitlines()[0]}") from error
+
+
+def _structured_labels(value: object) -> tuple[str, ...]:
+    """Return the names in a list, in a mapping, or under the usual key of a larger mapping."""
     if isinstance(value, dict):
-        return _mapped_labels(value)
+        inner = [value[key] for key in _KEYS if isinstance(value.get(key), list | dict)]
+        value = inner[0] if inner else value
+    if isinstance(value, dict):
+        return _mapped_labels({str(key): name for key, name in value.items()})
     if not isinstance(value, list):
         raise ValueError("the labels are neither a list nor a mapping")
     return _checked([_name(entry) for entry in value])
@@ -112,15 +143,21 @@ def _json_labels(text: str) -> tuple[str, ...]:
 
 def _mapped_labels(mapping: Mapping[str, object]) -> tuple[str, ...]:
     """Return the names in a mapping from index to name or from name to index; missing names are indices."""
-    if mapping and all(type(value) is int for value in mapping.values()):
+    indices = all(type(value) is int for value in mapping.values())
+    texts = all(_is_index(value) for value in mapping.values()) and not all(_is_index(key) for key in mapping)
+    if mapping and (indices or texts):
         mapping = {str(index): name for name, index in mapping.items()}
-    if wrong := [key for key in mapping if not (key.isascii() and key.isdigit())]:
+    if wrong := [key for key in mapping if not _is_index(key)]:
         raise ValueError(f"the labels have the key {_quoted(wrong[0])}, which is no class index")
     by_index = {int(key): _name(value) for key, value in mapping.items()}
     size = max(by_index, default=-1) + 1
     if size > 2 * len(by_index) + 1000:
         raise ValueError(f"the labels name class {size - 1}, but only {len(by_index)} classes")
     return _checked([by_index.get(i, str(i)) for i in range(size)])
+
+
+def _is_index(text: object) -> bool:
+    return isinstance(text, str) and text.isascii() and text.isdigit()
 
 
 def _name(entry: object) -> str:

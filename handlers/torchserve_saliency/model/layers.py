@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -13,31 +13,33 @@ from torchserve_saliency.model.logits import Forward
 from torchserve_saliency.model.module_outputs import record_outputs
 
 _MAX_PREFIX = 16  # class, distillation and register tokens that may precede the patches
-_POOLING = (nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.MaxPool2d, Permute)  # these only rearrange the map before them
+# these only rearrange the map before them, or put out attention [n, heads, N, N], which looks like a map
+_NO_BLOCKS = (nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.MaxPool2d, Permute, nn.Softmax)
 
 
 @dataclass(frozen=True)
 class Layers:
-    """Names of the layers with a spatial grid, in the order in which they run, and the default layer of CAMs."""
+    """Names of the layers with a spatial grid, in the order in which they run, and the default layer of CAMs.
+
+    `grids` holds the height and width of each grid.
+    """
 
     names: tuple[str, ...]
     default: str | None
+    grids: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def to_grid(activation: Tensor, size: tuple[int, int]) -> Tensor | None:
     """Return `activation` as [n, C, h, w] for an input of `size` (height, width), or None without a spatial grid.
 
-    It may have the shape [n, C, h, w], [n, h, w, C], or [n, prefix + h·w, C] for tokens.
+    It may have the shape [n, C, h, w], [n, h, w, C], or [n, prefix + h·w, C] for tokens. Pooled features [n, C, 1] and
+    [n, C, 1, 1] have no grid, even if C is a possible number of tokens.
     """
     if activation.dim() == 4:
-        channels_first, channels_last = (
-            _distortion(activation.shape[2:], size),
-            _distortion(activation.shape[1:3], size),
-        )
-        if min(channels_first, channels_last) > max(size):
+        if min(_distortions(activation, size)) > max(size):
             return None
         return activation.movedim(channel_axis(activation, size), 1)
-    if activation.dim() == 3 and (found := token_grid(activation.shape[1], size)):
+    if activation.dim() == 3 and activation.shape[2] > 1 and (found := token_grid(activation.shape[1], size)):
         prefix, h, w = found
         return activation[:, prefix:].transpose(1, 2).reshape(len(activation), -1, h, w)
     return None
@@ -45,9 +47,16 @@ def to_grid(activation: Tensor, size: tuple[int, int]) -> Tensor | None:
 
 def channel_axis(activation: Tensor, size: tuple[int, int]) -> int:
     """Return the channel dimension of an activation for an input of `size`: 1 if it is [n, C, h, w], else the last."""
-    if activation.dim() == 4 and _distortion(activation.shape[2:], size) <= _distortion(activation.shape[1:3], size):
-        return 1
+    if activation.dim() == 4:
+        channels_first, channels_last = _distortions(activation, size)
+        return 1 if channels_first <= channels_last else 3
     return activation.dim() - 1
+
+
+def _distortions(activation: Tensor, size: tuple[int, int]) -> tuple[float, float]:
+    """Return the distortion of a four-dimensional activation if it is [n, C, h, w], and if it is [n, h, w, C]."""
+    last = _distortion(activation.shape[1:3], size) if activation.shape[3] > 1 else float("inf")
+    return _distortion(activation.shape[2:], size), last
 
 
 def _distortion(grid: Sequence[int], size: tuple[int, int]) -> float:
@@ -73,7 +82,9 @@ def token_grid(tokens: int, size: tuple[int, int]) -> tuple[int, int, int] | Non
 
 
 def find_layers(network: nn.Module, forward: Forward, example: Tensor) -> Layers:
-    """Return the layers with a spatial grid, found by a forward and backward pass of `example` [1, C, H, W].
+    """Return the layers with a spatial grid, found by a forward and backward pass of `example` [n, C, H, W].
+
+    With two rows or more, tensors that do not depend on the picture, such as position biases, are not taken for layers.
 
     The default is the last block or norm with a gradient on its grid: the last feature map of a convolutional network,
     or the norm before the last attention of a transformer whose head reads only the class token.
@@ -92,7 +103,15 @@ def find_layers(network: nn.Module, forward: Forward, example: Tensor) -> Layers
         weights = torch.linspace(-1, 1, logits.numel(), device=logits.device, dtype=logits.dtype)
         default = _last_with_gradient(candidates, (logits.flatten() * weights).sum(), size)
     names = tuple(grids)
-    return Layers(names, default or (names[-1] if names else None))
+    sizes = {name: _grid_size(out, size) for name, out in grids.items()}
+    return Layers(names, default or (names[-1] if names else None), sizes)
+
+
+def _grid_size(activation: Tensor, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the height and width of the grid of an activation that has one."""
+    grid = to_grid(activation, size)
+    assert grid is not None
+    return grid.shape[2], grid.shape[3]
 
 
 def _class_maps(network: nn.Module, outputs: Mapping[str, Tensor], classes: int) -> set[str]:
@@ -110,7 +129,7 @@ def _candidates(network: nn.Module, computed: Mapping[str, Tensor], class_maps: 
     Linear projections, which are parts of an attention or a perceptron, and class maps are included only in the
     absence of other layers.
     """
-    layers = {name: out for name, out in computed.items() if not isinstance(network.get_submodule(name), _POOLING)}
+    layers = {name: out for name, out in computed.items() if not isinstance(network.get_submodule(name), _NO_BLOCKS)}
     blocks = {name: out for name, out in layers.items() if not isinstance(network.get_submodule(name), nn.Linear)}
     features = {name: out for name, out in blocks.items() if name not in class_maps}
     return features or blocks or layers or computed

@@ -12,6 +12,7 @@ from torchserve_saliency.requests.message import Message
 from torchserve_saliency.responses.encoding import Response
 from torchserve_saliency.responses.explanation import Outcome
 from torchserve_saliency.schema import shown
+from torchserve_saliency.spelling import spelling_key
 
 Result = Outcome | RequestError  # of one picture
 AnswerFunction = Callable[[Sequence[Result], Classifier], Response]
@@ -42,7 +43,7 @@ def parse_json(body: bytes | bytearray | str) -> object:
 
 def is_json(value: object) -> bool:
     """Return whether a value of option `format` is JSON."""
-    return isinstance(value, str) and value.strip().lower() == "json"
+    return isinstance(value, str) and spelling_key(value) in ("json", "applicationjson")
 
 
 def malformed(message: str, option: str | None = None) -> RequestError:

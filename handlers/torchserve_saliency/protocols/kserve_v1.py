@@ -11,7 +11,8 @@ from torchserve_saliency.model.classifier import Classifier
 from torchserve_saliency.protocols.call import Call, Result, check_count, check_names, is_json, malformed, share_limits
 from torchserve_saliency.requests.message import Message
 from torchserve_saliency.responses.encoding import Response, encode_outcome, error_response
-from torchserve_saliency.responses.json_body import too_large
+from torchserve_saliency.responses.explanation import Explanation, Outcome
+from torchserve_saliency.responses.json_body import TOO_LARGE, smaller_answers, too_large
 from torchserve_saliency.responses.negotiation import negotiate
 
 FIELD = "instances"
@@ -31,7 +32,12 @@ def read(body: Mapping[str, object], message: Message, classifier: Classifier) -
 
 
 def _instance(instance: object, explain: bool) -> Message | RequestError:
-    """Return the message of an instance, or its error; its entry in the answer is always JSON."""
+    """Return the message of an instance, or its error; its entry in the answer is always JSON.
+
+    An instance that is a text is the picture itself, in base64.
+    """
+    if isinstance(instance, str):
+        instance = {"data": instance}
     if not isinstance(instance, dict):
         return malformed("an instance must be an object with 'data'", FIELD)
     if not is_json(instance.get("format", "json")):
@@ -61,10 +67,19 @@ def _entry(result: Result, classifier: Classifier, max_bytes: int) -> Response:
     if isinstance(result, RequestError):
         return _short_error(result)
     try:
-        return encode_outcome(result, classifier.labels.display, max_bytes)
+        return encode_outcome(result, max_bytes)
     except Exception as error:
-        response = _short_error(to_request_error(error, "the encoding"))
+        response = _short_error(_entry_error(error, result, max_bytes))
         return replace(response, encoding_errors=((response.status, response.kind),))
+
+
+def _entry_error(error: Exception, result: Outcome, room: int) -> RequestError:
+    """Return the error of an entry that could not be encoded; an entry that is too large can only be other JSON."""
+    if isinstance(error, RequestError) and error.kind == TOO_LARGE and isinstance(result, Explanation):
+        advice = f"{smaller_answers(result, only_json=True)} or fewer {FIELD}"
+        message = f"the entry is larger than the {max(room, 0):,} bytes that are left of the answer; ask for {advice}"
+        return RequestError(413, TOO_LARGE, message)
+    return to_request_error(error, "the encoding")
 
 
 def _short_error(error: RequestError) -> Response:

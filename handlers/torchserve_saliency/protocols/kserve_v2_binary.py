@@ -13,7 +13,9 @@ from torchserve_saliency.protocols.call import malformed, parse_json
 
 LENGTH = "Inference-Header-Content-Length"
 SIZE = "binary_data_size"
-DTYPES: Mapping[str, str] = MappingProxyType({"UINT8": "|u1", "INT64": "<i8", "FP32": "<f4", "FP64": "<f8"})
+DTYPES: Mapping[str, str] = MappingProxyType(
+    {"UINT8": "|u1", "INT64": "<i8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8"}
+)
 
 
 def unpack(body: bytes, length: str) -> dict[str, object]:

@@ -11,49 +11,101 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchserve_saliency.errors import RequestError
-from torchserve_saliency.images.pixel_modes import CHANNELS
+from torchserve_saliency.images.pixel_modes import CHANNELS, no_picture_error
 from torchserve_saliency.images.preprocessing import InputSpec
 from torchserve_saliency.model.classifier import Classifier
 from torchserve_saliency.protocols.call import check_count, malformed
+from torchserve_saliency.requests.picture_data import has_magic_number
 from torchserve_saliency.schema import shown
 
+Reader = Callable[[object, tuple[int, ...], Classifier], list[object]]
 LARGEST = float(np.finfo(np.float32).max)
 
 
 def read_pictures(tensor: Mapping[str, object], classifier: Classifier) -> list[object]:
     """Return the pictures of an input tensor, each for the field `data` of a message.
 
-    They are base64 texts, image files, pixels uint8 [H, W, C], or preprocessed inputs float32 [C, H, W].
+    They are base64 texts, image files, pixels uint8 [H, W, C], or preprocessed inputs float32 [C, H, W]. One side of
+    the shape may be -1: it follows from the number of values. A single picture may come without the first axis.
     """
-    datatype, shape = tensor.get("datatype"), _shape(tensor.get("shape"))
-    check_count(shape[0], classifier, "inputs")
-    read = DATATYPES.get(datatype) if isinstance(datatype, str) else None
+    datatype = tensor.get("datatype")
+    name = datatype.strip().upper() if isinstance(datatype, str) else None
+    read = DATATYPES.get(name) if name else None
     if read is None:
-        raise malformed(f"datatype {shown(datatype)} is not one of {', '.join(DATATYPES)}", "inputs")
-    return read(tensor.get("data"), shape, classifier)
+        kinds = "BYTES for picture files, UINT8 for pixels [N, H, W, C], FP32 for the network's input [N, C, H, W]"
+        raise malformed(f"datatype {shown(datatype)} is not taken: it must be {kinds}", "inputs")
+    shape, data = _shape(tensor.get("shape")), tensor.get("data")
+    if read is not _texts:
+        shape = _batched(shape, read)
+    if -1 in shape:
+        shape = _inferred(shape, _count(data, read))
+    if read is _texts or len(shape) == 4:
+        check_count(shape[0] if shape else 1, classifier, "inputs")
+    return read(data, shape, classifier)
 
 
 def _shape(value: object) -> tuple[int, ...]:
-    """Return the shape of a tensor; raise RequestError 400 if it is not a list of whole numbers."""
-    whole = isinstance(value, list) and value and all(type(side) is int and 0 <= side < 1 << 31 for side in value)
-    if not whole:
-        raise malformed(f"'shape' must be a list of whole numbers, not {shown(value)}", "inputs")
+    """Return the shape of a tensor, with at most one -1; raise RequestError 400 if it is anything else."""
+    whole = isinstance(value, list) and all(type(side) is int and -1 <= side < 1 << 31 for side in value)
+    if not whole or cast("list[int]", value).count(-1) > 1:
+        raise malformed(
+            f"'shape' must be a list of whole numbers, at most one of them -1, not {shown(value)}", "inputs"
+        )
     return tuple(cast("list[int]", value))
 
 
-def _texts(data: object, shape: tuple[int, ...], classifier: Classifier) -> list[object]:
-    """Return the base64 texts, or the image files sent as binary data, of a tensor [N] or [N, 1]."""
+def _batched(shape: tuple[int, ...], read: Reader) -> tuple[int, ...]:
+    """Return the shape of a tensor with a first axis for the pictures: [C, H, W] and [H, W, C] are one picture."""
+    return (1, *shape) if len(shape) == 3 and read in (_floats, _bytes) else shape
+
+
+def _count(data: object, read: Reader) -> int:
+    """Return the number of values of a tensor."""
+    if read is _texts:
+        return len(_listed(data))
+    values = data if isinstance(data, np.ndarray) else _numbers(data)
+    return int(values.size)
+
+
+def _inferred(shape: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """Return a shape with its -1 replaced, so that it has `count` values; 0 if there is no such shape."""
+    others = math.prod(side for side in shape if side != -1)
+    missing = count // others if others and count % others == 0 else 0
+    return tuple(missing if side == -1 else side for side in shape)
+
+
+def _listed(data: object) -> list[object]:
+    """Return the data of a BYTES tensor as a flat list; a single text is a list of one."""
+    if isinstance(data, str | bytes | dict):
+        return [data]
     given = data if isinstance(data, list) else []
-    rows = [row[0] if isinstance(row, list) and len(row) == 1 else row for row in given]
-    if len(rows) != shape[0] or math.prod(shape) != shape[0] or not all(isinstance(row, str | bytes) for row in rows):
+    return [row[0] if isinstance(row, list) and len(row) == 1 else row for row in given]
+
+
+def _texts(data: object, shape: tuple[int, ...], classifier: Classifier) -> list[object]:
+    """Return the base64 texts, or the image files sent as binary data, of a tensor [N] or [N, 1], or of a single one.
+
+    An element may also be `{"b64": …}`.
+    """
+    rows, count = _listed(data), math.prod(shape)
+    fits = len(rows) == count and (not shape or shape[0] == count)
+    if not rows or not fits or not all(isinstance(row, str | bytes | dict) for row in rows):
         raise malformed("a BYTES tensor must be [N], with as many base64 texts in 'data'", "inputs")
     return rows
 
 
 def _bytes(data: object, shape: tuple[int, ...], classifier: Classifier) -> list[object]:
-    """Return arrays uint8 [H, W, C]; raise RequestError 413 for too many pixels."""
+    """Return arrays uint8 [H, W, C], or the bytes of picture files.
+
+    Raise RequestError 413 for too many pixels, 422 if the network takes no pictures.
+    """
+    if classifier.input.channels not in CHANNELS:
+        raise no_picture_error(classifier.input.channels)
+    if len(shape) in (1, 2) and (files := _files(data, shape, classifier)):
+        return files
     if len(shape) != 4 or shape[3] not in CHANNELS:
-        raise malformed("a UINT8 tensor must be [N, H, W, C], with 1, 3 or 4 channels", "inputs")
+        message = "a UINT8 tensor must be [N, H, W, C], or [H, W, C] for one picture, with 1, 3 or 4 channels"
+        raise malformed(message, "inputs")
     limit = classifier.limits.per_picture(shape[0]).max_pixels
     if shape[1] * shape[2] > limit:
         message = f"a picture has {shape[1] * shape[2]:,} pixels, and the limit is {limit:,} (max_pixels)"
@@ -64,11 +116,28 @@ def _bytes(data: object, shape: tuple[int, ...], classifier: Classifier) -> list
     return list(values.astype(np.uint8))
 
 
+def _files(data: object, shape: tuple[int, ...], classifier: Classifier) -> list[object]:
+    """Return the bytes of picture files in a tensor [N, length] or [length], as Triton's clients send them, if any."""
+    values = data if isinstance(data, np.ndarray) else _numbers(data)
+    if values.dtype.kind not in "iu" or values.size != math.prod(shape) or not values.size:
+        return []
+    rows = values.reshape(1, -1) if len(shape) == 1 else values.reshape(shape)
+    if not 0 <= int(rows.min()) <= int(rows.max()) <= 255:
+        return []
+    files: list[object] = [row.astype(np.uint8).tobytes() for row in rows]
+    if not all(has_magic_number(file) for file in files if isinstance(file, bytes)):
+        return []
+    check_count(len(files), classifier, "inputs")
+    return files
+
+
 def _floats(data: object, shape: tuple[int, ...], classifier: Classifier) -> list[object]:
     """Return arrays float32 [C, H, W] of the network's input size."""
     expected = _sides(classifier.input)
     if shape[1:] != expected:
-        raise malformed(f"an FP32 tensor must be the network's input, {['N', *expected]}, not {list(shape)}", "inputs")
+        needed = f"[N, {', '.join(map(str, expected))}], or {list(expected)} for one picture"
+        message = f"an FP32 tensor must be the network's input, {needed}, not {list(shape)}; pixels are sent as UINT8"
+        raise malformed(message, "inputs")
     values = _values(data, shape, "iuf").astype(np.float64)
     if not bool((np.abs(values) <= LARGEST).all()):
         raise malformed("the values of an FP32 tensor must be finite", "inputs")
@@ -83,8 +152,10 @@ def _values(data: object, shape: tuple[int, ...], kinds: str) -> NDArray[np.gene
     """Return the numbers of a flat or nested list as an array of the tensor's shape."""
     values = data if isinstance(data, np.ndarray) else _numbers(data)
     count = math.prod(shape)
-    if values.dtype.kind not in kinds or values.size != count or not count or values.shape not in ((count,), shape):
-        raise malformed(f"'data' must hold {count:,} numbers, as 'shape' says, flat or nested", "inputs")
+    shapes = ((count,), shape, shape[1:] if shape[0] == 1 else shape)
+    if values.dtype.kind not in kinds or values.size != count or not count or values.shape not in shapes:
+        numbers = "numbers" if "f" in kinds else "whole numbers"
+        raise malformed(f"'data' must hold {count:,} {numbers}, as 'shape' says, flat or nested", "inputs")
     return values.reshape(shape)
 
 
@@ -102,6 +173,6 @@ def _numbers(data: object) -> NDArray[np.generic]:
         return empty
 
 
-DATATYPES: Mapping[str, Callable[[object, tuple[int, ...], Classifier], list[object]]] = MappingProxyType(
-    {"BYTES": _texts, "UINT8": _bytes, "FP32": _floats}
+DATATYPES: Mapping[str, Reader] = MappingProxyType(
+    {"BYTES": _texts, "UINT8": _bytes, "FP32": _floats, "FP64": _floats, "FP16": _floats}
 )

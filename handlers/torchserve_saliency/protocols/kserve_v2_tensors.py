@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from base64 import b64encode
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchserve_saliency.errors import bad_option
-from torchserve_saliency.methods.base import Shows
 from torchserve_saliency.protocols.kserve_v2_binary import DTYPES, SIZE, to_binary
-from torchserve_saliency.responses.drawing import draw_map
+from torchserve_saliency.responses.drawing import draw_target
 from torchserve_saliency.responses.explanation import Explanation, Prediction, TargetMap
-from torchserve_saliency.responses.json_body import too_large, value_range
+from torchserve_saliency.responses.json_body import has_plain_view, too_large, value_range
 from torchserve_saliency.responses.png import to_png
 
 Explanations = Sequence[Explanation]
@@ -74,40 +74,48 @@ def output_tensors(
 
 
 def _tensor(name: str, datatype: str, rows: Sequence[Sequence[object]]) -> InferTensor:
-    """Return a tensor [rows, columns] of nested lists, whose rows have equal lengths."""
-    flat = [value for row in rows for value in row]
+    """Return a tensor [rows, columns] of nested lists; short rows end in empty texts, or in -1 for no class."""
+    columns = max(map(len, rows))
+    padding = "" if datatype == "BYTES" else -1
+    flat = [value for row in rows for value in (*row, *[padding] * (columns - len(row)))]
     values = [str(value) for value in flat] if datatype == "BYTES" else np.array(flat, DTYPES[datatype])
-    return InferTensor(name, datatype, (len(rows), len(rows[0])), values)
+    return InferTensor(name, datatype, (len(rows), columns), values)
 
 
 def _targets(name: str, explanations: Explanations, limit: int) -> InferTensor:
-    """Return the class indices of the targets, [N, T]."""
+    """Return the class indices of the targets, [N, T]; -1 if another picture has more targets than this one."""
     return _tensor(name, "INT64", [[one.target.index for one in each.maps] for each in explanations])
 
 
 def _against(name: str, explanations: Explanations, limit: int) -> InferTensor | None:
     """Return the class indices whose score is subtracted, [N, T], or None without option `against`."""
     rows = [[one.against.index for one in each.maps if one.against] for each in explanations]
-    return _tensor(name, "INT64", rows) if rows[0] else None
+    return _tensor(name, "INT64", rows) if any(rows) else None
 
 
 def _saliency(name: str, explanations: Explanations, limit: int) -> InferTensor | None:
-    """Return the maps, [N, T, H, W] or [N, T, C, H, W], or None with `render=none`."""
+    """Return the maps, [N, T, H, W] or [N, T, C, H, W], zeros for missing targets, or None with `render=none`."""
     if explanations[0].view.render == "none":
         return None
+    targets, empty = max(len(each.maps) for each in explanations), explanations[0].empty_map()
     maps = [one.saliency for each in explanations for one in each.maps]
-    if any(one.shape != maps[0].shape for one in maps):
+    shape = maps[0].shape if maps else empty.shape
+    if any(one.shape != shape for one in maps):
         raise bad_option("space", "pictures of several sizes have no common tensor: 'space' must be input")
-    check_length(2 * sum(one.size for one in maps), limit)  # a value is at least a digit and a comma
-    for one in maps:
-        value_range(one)
-    return InferTensor(name, "FP32", (len(explanations), len(explanations[0].maps), *maps[0].shape), np.stack(maps))
+    size = len(explanations) * targets * math.prod(shape)
+    check_length(2 * size, limit)  # a value is at least a digit and a comma
+    values = np.zeros((len(explanations), targets, *shape), np.float32)
+    for row, each in zip(values, explanations, strict=True):
+        for place, one in enumerate(each.maps):
+            value_range(one.saliency)
+            row[place] = one.saliency
+    return InferTensor(name, "FP32", values.shape, values)
 
 
 def _image(name: str, explanations: Explanations, limit: int) -> InferTensor | None:
     """Return PNG files as base64 texts [N, T], or None if `render` is none or the plain heatmap."""
     first = explanations[0]
-    if first.view.render == "none" or (first.view.render == "heatmap" and first.shows is Shows.SALIENCY):
+    if first.view.render == "none" or has_plain_view(first):
         return None
     rows: list[list[str]] = []
     for each in explanations:
@@ -119,7 +127,7 @@ def _image(name: str, explanations: Explanations, limit: int) -> InferTensor | N
 def _png_text(one: TargetMap, explanation: Explanation) -> str:
     """Return a map drawn as a PNG file, as base64 text."""
     value_range(one.saliency)
-    return b64encode(to_png(draw_map(one.saliency, explanation))).decode("ascii")
+    return b64encode(to_png(draw_target(one, explanation))).decode("ascii")
 
 
 def _findings(name: str, explanations: Explanations, limit: int) -> InferTensor:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from torchserve_saliency.engine.metrics import EXPLANATIONS, PREDICTIONS, REFUSED, BatchMetrics
-from torchserve_saliency.engine.objective import Rank
+from torchserve_saliency.engine.objective import Above, Rank
 from torchserve_saliency.errors import RequestError
 from torchserve_saliency.protocols.call import Call, Result
 from torchserve_saliency.requests.query import Query
@@ -37,8 +37,10 @@ def count_results(
 
 
 def target_kind(query: Query) -> str:
-    """Return the form of the option `target`: `predicted`, `top_k`, `index`, `label` or `several`."""
+    """Return the form of the option `target`: `predicted`, `top_k`, `above`, `index`, `label` or `several`."""
     targets = query.options.target
+    if isinstance(targets[0], Above):
+        return "above"
     if all(isinstance(target, Rank) for target in targets):
         return "predicted" if targets == (Rank(0),) else "top_k"
     if len(targets) > 1:

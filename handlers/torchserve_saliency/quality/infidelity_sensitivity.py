@@ -8,7 +8,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from torchserve_saliency.engine.objective import evaluate
 from torchserve_saliency.engine.rows import Answer, Rows
 from torchserve_saliency.methods.base import CHUNK, Cost
 from torchserve_saliency.methods.baselines import seeded
@@ -31,7 +30,7 @@ def infidelity(judged: Judged) -> ScoreSteps:
     masks = squares(subject.x, SQUARES, SEED)
     removed = masks * subject.x
     answer = yield Rows(subject.x - removed, subject.objective.fixed(judged.pairs), gradient=False)
-    clean = [evaluate(judged.logits, pair, subject.objective.score)[0] for pair in judged.pairs]
+    clean = [subject.objective.evaluate(judged.logits, pair)[0] for pair in judged.pairs]
     changes = torch.tensor(clean, dtype=torch.float64)[:, None] - answer.scores
     predicted = _predicted_changes(judged.values, removed if judged.local else masks)
     return torch.stack([_squared_errors(row, changes) for row in predicted])

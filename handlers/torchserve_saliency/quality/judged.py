@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from torchserve_saliency.engine.objective import Pairs, softmax
+from torchserve_saliency.engine.objective import Pairs
 from torchserve_saliency.engine.rows import Answer, Rows
 from torchserve_saliency.methods.base import Steps, Subject
 from torchserve_saliency.methods.baselines import seeded
@@ -25,7 +25,7 @@ class Judged:
     """The M maps of one picture that are scored together: one for each of T targets, then random maps.
 
     `shown` [M, H, W] are the maps as the client gets them, summed over channels, and `values` [M, C, H, W] the maps
-    before `reduce`. The classes of `subject` are resolved, and `logits` [K] are those of the clean picture. If `local`
+    before `reduce`. The classes of `subject` are resolved, and `logits` [W] are those of the clean picture. If `local`
     is true, the maps are gradients, in units of score per unit of input, otherwise shares of the score. `again` runs
     the same method for another input; if it is None, `why` tells the client the reason.
     """
@@ -51,9 +51,9 @@ class Judged:
         return pixel_ranks(self.shown)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Return each target's probability [n, T] in float64, for logits [n, K]."""
-        targets = [target for target, _ in self.pairs]
-        return torch.stack([torch.from_numpy(softmax(row.double().numpy()))[targets] for row in logits])
+        """Return each target's probability [n, T] in float64, for logits [n, W]."""
+        targets, columns = [target for target, _ in self.pairs], self.subject.objective.columns
+        return torch.stack([torch.from_numpy(columns.probabilities(row))[targets] for row in logits])
 
 
 ScoreSteps = Generator[Rows, Answer, Tensor]

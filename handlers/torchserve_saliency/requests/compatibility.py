@@ -8,11 +8,13 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
+from torchserve_saliency.engine.objective import Above, Rank
 from torchserve_saliency.errors import RequestError, bad_option
 from torchserve_saliency.methods import METHODS
 from torchserve_saliency.methods.activation.layer_options import layer_names
 from torchserve_saliency.methods.base import Method, Need, Shows
 from torchserve_saliency.methods.reduction import SIGNED
+from torchserve_saliency.model.blocked_gradients import Gradients
 from torchserve_saliency.model.classifier import Classifier
 from torchserve_saliency.requests.options import Options
 from torchserve_saliency.schema import shown
@@ -28,6 +30,8 @@ _NO_SALIENCY: _AllowedValues = MappingProxyType(
     }
 )
 _NO_MAP: _AllowedValues = MappingProxyType({"polarity": ("both",)})
+_NO_SIGN: _AllowedValues = MappingProxyType({"polarity": ("both", "positive")})
+_WITHOUT_GRADIENT = ("score_cam", "occlusion", "rise")  # are named to clients of a network without gradients
 _NO_CLASS: _AllowedValues = MappingProxyType({"score": ("logit",), "against": (None,)})
 
 
@@ -58,10 +62,12 @@ def _fit_method(options: Options, sent: Mapping[str, object]) -> Options:
                 listed = " or ".join(str(value).lower() for value in values)
                 raise bad_option(name, f"'{options.method}' {reason}: '{name}' must be {listed}")
             options = replace(options, **{name: values[0]})
-    if method.shows is not Shows.SALIENCY and len(options.target) > 1:
+    several = len(options.target) > 1 or isinstance(options.target[0], Above)
+    if method.shows is not Shows.SALIENCY and several:
         if "target" in sent:
             raise bad_option("target", f"'{options.method}' makes one picture per request: 'target' may name one class")
-        options = replace(options, target=options.target[:1])
+        first = options.target[0]
+        options = replace(options, target=(Rank(0) if isinstance(first, Above) else first,))
     return options
 
 
@@ -71,6 +77,8 @@ def _restrictions(method: Method) -> Iterator[tuple[_AllowedValues, str]]:
         yield _NO_SALIENCY, "makes no saliency"
     if method.shows is Shows.INPUT:
         yield _NO_MAP, "makes a picture"
+    if not method.signed:
+        yield _NO_SIGN, "has no negative values, so nothing in its map speaks against a class"
     if not method.class_specific:
         yield _NO_CLASS, "is the same for every class"
 
@@ -102,7 +110,20 @@ def unsupported_reason(method: str, classifier: Classifier) -> str | None:
     for need in METHODS[method].needs:
         if reason := _MISSING[need](classifier):
             return f"'{method}' {reason}"
+    if classifier.adaptation.gradients is Gradients.NONE and needs_gradient(method, classifier):
+        others = [name for name in _WITHOUT_GRADIENT if unsupported_reason(name, classifier) is None]
+        return (
+            f"'{method}' needs a gradient, and none reaches the input of this network, because it computes without "
+            "autograd (by numpy, for example), or its backward pass fails; methods without gradients are "
+            f"{', '.join(others)}, …"
+        )
     return None
+
+
+def needs_gradient(method: str, classifier: Classifier) -> bool:
+    """Tell if a method runs a backward pass."""
+    entry = METHODS[method]
+    return entry.cost(entry.fit(entry.parameters(), classifier.input), classifier.input).backwards > 0
 
 
 def fit_parameters(method: str, parameters: object, classifier: Classifier) -> object:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +12,9 @@ from PIL import Image
 
 from torchserve_saliency.errors import RequestError, bad_option
 from torchserve_saliency.images.preprocessing import InputSpec, Picture, decode, prepare, preprocessed
-from torchserve_saliency.requests.options import OPTIONS, PARAMETERS
+from torchserve_saliency.requests.options import OPTIONS, PARAMETERS, option_name
+from torchserve_saliency.requests.picture_data import NO_TEXT, file_bytes, is_picture
+from torchserve_saliency.schema import shown
 
 DATA = ("data", "body")  # the names under which a picture is sent
 
@@ -39,18 +39,29 @@ class Message:
 
 
 def split_fields(message: Message) -> tuple[object, dict[str, object]]:
-    """Return the picture as it was sent, or None if there is none, and the options by name, not yet read."""
+    """Return the picture as it was sent, or None if there is none, and the options by name, not yet read.
+
+    A field that is no option is the picture if its name or its value says so, and if no other field is one.
+    """
     options = _path_options(message.path_options)
-    data = {name: value for name, value in message.fields.items() if name in DATA}
+    data: dict[str, object] = {}
     for name, value in message.fields.items():
-        if name in data:
+        known = name if name in DATA else option_name(name)
+        if name in DATA or (known is None and is_picture(name, value)):
+            data[name] = value
             continue
-        if name in options:
-            raise bad_option(name, f"'{name}' is given twice, in the path and in the body")
-        options[name] = _option_value(name, value)
+        known = known or name
+        if known in options:
+            raise bad_option(known, f"'{known}' is given twice" + _places(message.path_options))
+        options[known] = _option_value(known, value)
     if len(data) > 1:
-        raise bad_option("data", "both 'data' and 'body' are given")
+        first, second = list(data)[:2]
+        raise bad_option("data", f"{shown(first)} and {shown(second)} are both given: send one picture, as 'data'")
     return next(iter(data.values()), None), options
+
+
+def _places(path_options: str) -> str:
+    return ", in the path and in the body" if path_options.strip("?/") else ""
 
 
 def _path_options(query: str) -> dict[str, object]:
@@ -60,6 +71,7 @@ def _path_options(query: str) -> dict[str, object]:
         name, equals, value = part.partition("=")
         if not equals or not name:
             raise RequestError(400, "BadOptionException", "options in the path must read name=value&name=value")
+        name = option_name(name) or name
         if name in options or name in DATA:
             raise bad_option(name, f"'{name}' is given twice" if name in options else f"'{name}' cannot be in the path")
         options[name] = _option_value(name, value.replace("+", " "))
@@ -84,12 +96,16 @@ def _option_value(name: str, value: object) -> object:
 def read_picture(data: object, spec: InputSpec, max_pixels: int) -> Picture:
     """Return the picture in `data`, preprocessed for the network; raise RequestError 400, 413 or 415 if it is invalid.
 
-    `data` is an image file (see `_file_bytes`), an array of pixels, uint8 [H, W, C], or the network's own input,
-    float32 [C, H, W], which is used unchanged.
+    `data` is an image file (see `file_bytes`), an upright Pillow image, an array of pixels, uint8 [H, W, C], or the
+    network's own input, float32 [C, H, W], which is used unchanged.
     """
     if isinstance(data, np.ndarray):
         return _from_array(data, spec)
-    return decode(_file_bytes(data), spec, max_pixels)
+    if isinstance(data, Image.Image):
+        return prepare(data, spec)
+    if isinstance(data, bytes | bytearray) and data[:1] in NO_TEXT:
+        return decode(bytes(data), spec, max_pixels)
+    return decode(file_bytes(data), spec, max_pixels)
 
 
 def _from_array(values: NDArray[np.generic], spec: InputSpec) -> Picture:
@@ -97,22 +113,3 @@ def _from_array(values: NDArray[np.generic], spec: InputSpec) -> Picture:
     if values.dtype == np.float32:
         return preprocessed(values.astype(np.float32, copy=False), spec)
     return prepare(Image.fromarray(values[..., 0] if values.shape[2] == 1 else values), spec)
-
-
-def _file_bytes(data: object) -> bytes:
-    """Return the bytes of an image file that was sent raw, as base64 text, as a data URL, or as `{"b64": …}`."""
-    if data is None:
-        raise bad_option("data", "no 'data': no picture was sent")
-    if isinstance(data, dict) and set(data) == {"b64"}:
-        data = data["b64"]
-    if isinstance(data, bytes | bytearray):
-        if not data:
-            raise bad_option("data", "'data' is empty")
-        return bytes(data)
-    if not isinstance(data, str) or not data:
-        raise bad_option("data", "'data' must be a picture, or base64 text of one, or {\"b64\": …}")
-    text = data.partition(",")[2] if data.startswith("data:") else data
-    try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise bad_option("data", "'data' is not valid base64") from None

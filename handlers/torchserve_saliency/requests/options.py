@@ -6,15 +6,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from torchserve_saliency.engine.objective import SCORES, Rank
+from torchserve_saliency.engine.objective import SCORES, Above, Rank
 from torchserve_saliency.methods import ALIASES, METHODS
 from torchserve_saliency.methods.reduction import POLARITIES, REDUCTIONS
-from torchserve_saliency.requests.target_options import Against, Targets
+from torchserve_saliency.requests.target_options import Against, HeadName, Targets
 from torchserve_saliency.responses.colormap import check_colormap
-from torchserve_saliency.responses.explanation import RENDERS
+from torchserve_saliency.responses.explanation import BACKDROPS, RENDERS
 from torchserve_saliency.schema import Boolean, Choice, Integer, Number, OptionType, option, option_types
+from torchserve_saliency.spelling import spelling_key
 
-ANSWER_FORMATS = ("json", "png", "npy")
+PICTURE_FORMATS = ("png", "jpeg", "webp")
+ANSWER_FORMATS = ("json", "png", "npy", "jpeg", "webp")
+_FORMAT_ALIASES = {
+    "jpg": "jpeg",
+    "numpy": "npy",
+    "application/json": "json",
+    "image/png": "png",
+    "application/x-npy": "npy",
+    "image/jpeg": "jpeg",
+    "image/jpg": "jpeg",
+    "image/webp": "webp",
+}
+_BACKDROP_ALIASES = {"gray": "grey", "colour": "color"}
 
 
 @dataclass(frozen=True)
@@ -34,8 +47,9 @@ class Colormap:
 class Options:
     """The options that all methods have."""
 
-    target: tuple[str | int | Rank, ...] = option((Rank(0),), Targets(), "classes to explain")
+    target: tuple[str | int | Rank | Above, ...] = option((Rank(0),), Targets(), "classes to explain")
     against: str | int | None = option(None, Against(), "class whose score is subtracted from that of the target")
+    head: str | int | None = option(None, HeadName(), "output of the network, if it has several")
     method: str = option("gradient", Choice(tuple(METHODS), ALIASES), "attribution method")
     score: str = option("logit", Choice(SCORES), "scalar that is explained")
     reduce: str = option("max_abs", Choice(tuple(REDUCTIONS)), "how the channels are reduced to one map")
@@ -46,7 +60,9 @@ class Options:
     alpha: float = option(0.6, Number(0, 1), "opacity of an overlay")
     clip: float = option(99.5, Number(0, 100), "percentile of the map at the upper end of the colormap")
     floor: float = option(0.0, Number(0, 100), "percentile of the map at the lower end of the colormap")
-    format: str = option("json", Choice(ANSWER_FORMATS), "format of the answer")
+    backdrop: str = option("grey", Choice(BACKDROPS, _BACKDROP_ALIASES), "picture under an overlay, greyed or not")
+    caption: bool = option(False, Boolean(), "class, probability, method and colour scale in the drawn picture")
+    format: str = option("json", Choice(ANSWER_FORMATS, _FORMAT_ALIASES), "format of the answer")
     top_k: int = option(5, Integer(1, 100), "number of predictions")
     quality: bool = option(False, Boolean(), "faithfulness scores of each map")
     explain: bool = option(False, Boolean(), "an explanation on the predictions route")
@@ -61,3 +77,13 @@ PARAMETERS: Mapping[str, frozenset[str]] = MappingProxyType(
         for name in option_types(entry.parameters)
     }
 )
+
+
+_NAMES: Mapping[str, str] = MappingProxyType({spelling_key(name): name for name in (*OPTIONS, *PARAMETERS)})
+
+
+def option_name(name: str) -> str | None:
+    """Return the option or parameter that a name is a spelling of, such as `top_k` for `topK`, or None."""
+    if name in OPTIONS or name in PARAMETERS:
+        return name
+    return _NAMES.get(spelling_key(name))

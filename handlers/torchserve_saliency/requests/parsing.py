@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import NamedTuple
 
 from torchserve_saliency.errors import RequestError, bad_option
@@ -11,6 +10,7 @@ from torchserve_saliency.methods import METHODS
 from torchserve_saliency.requests.compatibility import reconcile
 from torchserve_saliency.requests.options import OPTIONS, PARAMETERS, Options
 from torchserve_saliency.schema import OptionType, option_types, read, read_one
+from torchserve_saliency.spelling import similar_names
 
 
 class RequestOptions(NamedTuple):
@@ -59,8 +59,9 @@ def _is_readable(option_type: OptionType, value: object) -> bool:
 def _unknown(name: str) -> RequestError:
     """Return the 400 for an option that does not exist, with the most similar name."""
     short = name if len(name) <= 40 else name[:39] + "…"
-    near = get_close_matches(name, [*OPTIONS, *PARAMETERS], n=1)
-    return bad_option(short, f"there is no option {short!r}" + (f"; did you mean '{near[0]}'?" if near else ""))
+    near = similar_names(name, (*OPTIONS, *PARAMETERS), count=1)
+    hint = f"did you mean '{near[0]}'?" if near else "a picture is sent as 'data'"
+    return bad_option(short, f"there is no option {short!r}; {hint}")
 
 
 def _misplaced(name: str, method: str) -> RequestError:

@@ -2,42 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
 
-from torchserve_saliency.engine.objective import Class, Objective, Rank
-from torchserve_saliency.errors import bad_option
+from torchserve_saliency.engine.objective import Above, Class, Objective, Rank
+from torchserve_saliency.errors import RequestError, bad_option
 from torchserve_saliency.images.preprocessing import Picture, grey
 from torchserve_saliency.methods import METHODS
 from torchserve_saliency.methods.base import Cost, Shows
 from torchserve_saliency.model.classifier import Classifier
-from torchserve_saliency.model.labels import Labels
+from torchserve_saliency.model.heads import Head, Heads
 from torchserve_saliency.quality.scores import quality_cost
 from torchserve_saliency.requests.compatibility import fit_parameters
 from torchserve_saliency.requests.limits import check_cost, check_map_size
 from torchserve_saliency.requests.message import Message, read_picture, split_fields
-from torchserve_saliency.requests.options import ANSWER_FORMATS, Options
+from torchserve_saliency.requests.options import ANSWER_FORMATS, PICTURE_FORMATS, Options
 from torchserve_saliency.requests.parsing import read_options
 from torchserve_saliency.requests.target_options import RUNNER_UP, find_class
 from torchserve_saliency.responses.negotiation import negotiate
 
-PREDICTION_OPTIONS = frozenset({"explain", "top_k"})
+PREDICTION_OPTIONS = frozenset({"explain", "head", "top_k"})
 # The combinations of `format` and `render` that contradict each other: a PNG is a picture, and render none asks for
 # none. If one of the two is only a default, it is replaced by the value on the right.
-CONTRADICTIONS: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType({("png", "none"): ("json", "heatmap")})
+CONTRADICTIONS: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType(
+    {(name, "none"): ("json", "heatmap") for name in PICTURE_FORMATS}
+)
 
 
 @dataclass(frozen=True)
 class Query:
-    """A valid request with its picture decoded; without an `objective`, it asks for predictions only."""
+    """A valid request with its picture decoded; without an `objective`, it asks for predictions only.
+
+    The classes are those of `head`. If their number depends on the picture (`target=above0.5`), `check_targets` is
+    called with it, and raises RequestError if so many targets exceed a limit. `max_seconds` is the processor time that
+    the explanation may use.
+    """
 
     picture: Picture
     options: Options
     parameters: object
+    head: Head
     objective: Objective | None = None
+    check_targets: Callable[[int], None] = lambda targets: None
+    max_seconds: float = math.inf
 
 
 def read_query(message: Message, classifier: Classifier) -> Query:
@@ -52,25 +63,36 @@ def read_query(message: Message, classifier: Classifier) -> Query:
         limits = limits.per_picture(message.pictures)
     explain = message.explain or options.explain
     _check_route(explain, options, sent)
+    heads = classifier.heads
+    head = heads.default if options.head is None else heads.find(options.head)
     if not explain:
         negotiate(message.accept, ("json",))
-        return Query(read_picture(data, spec, limits.max_pixels), replace(options, format="json"), parameters)
+        return Query(read_picture(data, spec, limits.max_pixels), replace(options, format="json"), parameters, head)
 
     options = _choose_format(message, options, sent)
-    objective = _objective(options, classifier.labels, limits.max_targets)
+    objective = _objective(options, head, classifier.heads, limits.max_targets)
     parameters = fit_parameters(options.method, parameters, classifier)
     method, targets = METHODS[options.method], len(objective.targets)
-    cost = method.cost(parameters, spec)
-    cost += quality_cost(cost, targets) if options.quality else Cost(0)
-    check_cost(options.method, cost, targets, limits, classifier.time_per_pass)
+
+    def check_passes(targets: int) -> None:
+        cost = method.cost(parameters, spec) + (Cost(1) if objective.above else Cost(0))
+        cost += quality_cost(cost, targets) if options.quality else Cost(0)
+        check_cost(options.method, cost, targets, limits)
+
+    check_passes(targets)
 
     if method.shows is Shows.INPUT:
         _check_no_picture(data, options, parameters)
         picture = grey(spec)
     else:
         picture = read_picture(data, spec, limits.max_pixels)
-    check_map_size(options, picture, spec, limits)
-    return Query(picture, options, parameters, objective)
+    check_map_size(options, targets, picture, spec, limits)
+
+    def check_targets(targets: int) -> None:
+        check_passes(targets)
+        check_map_size(options, targets, picture, spec, limits)
+
+    return Query(picture, options, parameters, head, objective, check_targets, limits.max_seconds)
 
 
 def _check_route(explain: bool, options: Options, sent: Mapping[str, object]) -> None:
@@ -100,17 +122,32 @@ def _choose_format(message: Message, options: Options, sent: Mapping[str, object
     return replace(options, format=chosen, render=other_render)
 
 
-def _objective(options: Options, labels: Labels, max_targets: int) -> Objective:
-    """Return the objective, with the labels resolved to class indices."""
+def _objective(options: Options, head: Head, heads: Heads, max_targets: int) -> Objective:
+    """Return the objective, with the labels resolved to class indices of the head, which is one of `heads`."""
     if len(options.target) > max_targets:
         raise bad_option("target", f"'target' may name at most {max_targets} classes")
     targets: tuple[Class, ...] = tuple(
-        find_class(t, labels, "target") if isinstance(t, str | int) else t for t in options.target
+        _find_class(t, head, heads, "target") if isinstance(t, str | int) else t for t in options.target
     )
+    if isinstance(targets[0], Above):
+        targets = (replace(targets[0], most=max_targets),)
     against = options.against
     if against is not None and str(against).lower() != RUNNER_UP:
-        against = find_class(against, labels, "against")
-    return Objective(targets, against, options.score)
+        against = _find_class(against, head, heads, "against")
+    return Objective(targets, against, options.score, columns=head.columns)
+
+
+def _find_class(name: str | int, head: Head, heads: Heads, option: str) -> int:
+    """Return the index of a class of a head; if there is none, the error names another head that has the class."""
+    try:
+        return find_class(name, head.labels, option)
+    except RequestError as error:
+        known = {each.name: {label.lower() for label in each.labels.names} for each in heads}
+        others = [other for other, labels in known.items() if str(name).lower() in labels]
+        if not others or error.kind != "UnknownLabelException":
+            raise
+        message = f"{error.message.split(';')[0]} in head '{head.name}'; ask for head={others[0]}, which has that class"
+        raise RequestError(error.status, error.kind, message, error.option) from error
 
 
 def _check_no_picture(data: object, options: Options, parameters: object) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
 
 from torchserve_saliency.errors import bad_option
 from torchserve_saliency.responses.explanation import View
+from torchserve_saliency.spelling import find_spelling, similar_names
 
 SEQUENTIAL = "inferno"  # perceptually uniform, black at 0
 DIVERGING = "bwr"  # blue below 0, white at 0, red above
@@ -38,10 +38,9 @@ def check_colormap(name: str) -> str:
     """Return Matplotlib's spelling of a colormap; raise RequestError 400, with similar names, if there is none."""
     from matplotlib import colormaps  # takes 0.1 s, and the plain JSON answer needs no colours
 
-    known = {canonical.casefold(): canonical for canonical in colormaps}
-    if name.casefold() in known:
-        return known[name.casefold()]
-    near = [repr(known[match]) for match in get_close_matches(name[:40].casefold(), known, n=3)]
+    if found := find_spelling(name, colormaps):
+        return found
+    near = [repr(match) for match in similar_names(name[:40], colormaps)]
     hint = f"did you mean {' or '.join(near)}?" if near else "it must be one of Matplotlib's, such as 'viridis'"
     raise bad_option("colormap", f"no colormap is named {name[:40]!r}; {hint}")
 
@@ -62,15 +61,43 @@ def shade(saliency: NDArray[np.float32], view: View, signed: bool) -> Shades:
     """
     size = np.abs(saliency)
     size /= size.max() or 1  # so that no huge or denormal value can overflow or vanish below
+    low, high = _display_range(size, view, signed)
+    size -= np.float32(low)
+    size /= np.float32(high - low) or 1
+    np.clip(size, 0, 1, out=size)
+    return Shades(np.copysign(size, saliency) if signed else size, signed)
+
+
+def _display_range(size: NDArray[np.float32], view: View, signed: bool) -> tuple[float, float]:
+    """Return the magnitudes at the lower and the upper end of the colours."""
     low, high = np.percentile(size, (view.floor, view.clip))
     if signed and view.floor == 0:
         low = 0
     if high <= low:  # too few pixels differ from the rest to move a percentile
         high = size.max()
-    size -= np.float32(low)
-    size /= np.float32(high - low) or 1
-    np.clip(size, 0, 1, out=size)
-    return Shades(np.copysign(size, saliency) if signed else size, signed)
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class ColourScale:
+    """The colours of a map, uint8 [256, 3], from those of its value `low` to those of `high`."""
+
+    colours: NDArray[np.uint8]
+    low: float
+    high: float
+
+
+def colour_scale(
+    values: NDArray[np.float32], view: View, signed: bool, unit: float = 1.0, vivid: bool = False
+) -> ColourScale:
+    """Return the colours of a map [h, w] with values in multiples of `unit`; `vivid` if they lie on a picture."""
+    size = np.abs(values)
+    peak = float(size.max())
+    low, high = _display_range((size / (peak or 1)).astype(np.float32), view, signed)
+    steps = np.linspace(-1 if signed else 0, 1, 256, dtype=np.float32)[None]
+    shades = Shades(steps, signed)
+    colours = paint(shades.vivid() if vivid else shades, view.colormap)[0]
+    return ColourScale(colours, -high * peak * unit if signed else low * peak * unit, high * peak * unit)
 
 
 def paint(shades: Shades, name: str | None) -> NDArray[np.uint8]:

@@ -8,9 +8,35 @@ from PIL import Image
 
 from torchserve_saliency.images.preprocessing import Picture, pixel_box
 from torchserve_saliency.methods.base import Shows
-from torchserve_saliency.responses.explanation import Explanation
+from torchserve_saliency.responses.colormap import ColourScale
+from torchserve_saliency.responses.explanation import Explanation, TargetMap
 from torchserve_saliency.responses.image_grid import channel_grid
-from torchserve_saliency.responses.rendering import PixelBox, draw
+from torchserve_saliency.responses.rendering import PixelBox, draw, panel_scales
+
+
+def draw_target(one: TargetMap, explanation: Explanation) -> Image.Image:
+    """Return the finite map of a target, drawn with the explanation's view, and with its caption if it has one."""
+    image = draw_map(one.saliency, explanation)
+    if not explanation.view.caption:
+        return image
+    from torchserve_saliency.responses.caption import (  # its font is Matplotlib's, which is slow to load
+        Panel,
+        captioned,
+    )
+
+    return captioned(image, one, explanation, [Panel(*panel) for panel in _panels(one, explanation)])
+
+
+def _panels(one: TargetMap, explanation: Explanation) -> tuple[tuple[str, ColourScale | None], ...]:
+    """Return the name and the colours of each picture in a drawn map."""
+    if explanation.shows is not Shows.SALIENCY:
+        return (("", None),)
+    values = one.saliency
+    if explanation.view.space == "original":
+        original = explanation.picture.original
+        left, top, right, bottom = pixel_box(explanation.picture.crop, original.width, original.height)
+        values = values[..., top:bottom, left:right]
+    return panel_scales(values, explanation.view)
 
 
 def draw_map(saliency: NDArray[np.float32], explanation: Explanation) -> Image.Image:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
+from PIL import Image
 
 from torchserve_saliency.errors import RequestError, bad_option
-from torchserve_saliency.responses.drawing import draw_map
+from torchserve_saliency.responses.drawing import draw_target
 from torchserve_saliency.responses.explanation import Explanation, Outcome
 from torchserve_saliency.responses.image_grid import concatenate
 from torchserve_saliency.responses.json_body import (
@@ -22,6 +23,8 @@ from torchserve_saliency.responses.json_body import (
     too_large,
     value_range,
 )
+from torchserve_saliency.responses.negotiation import CONTENT_TYPES
+from torchserve_saliency.responses.photo_formats import to_photo
 from torchserve_saliency.responses.png import to_png
 
 HEADER_BYTES = 16 * 1024
@@ -42,16 +45,16 @@ class Response:
     encoding_errors: tuple[tuple[int, str], ...] = ()
 
 
-def encode_outcome(outcome: Outcome | RequestError, display: Callable[[int], str], max_bytes: int) -> Response:
+def encode_outcome(outcome: Outcome | RequestError, max_bytes: int) -> Response:
     """Return the answer for one picture: an explanation, predictions, or an error object.
 
-    `display` returns the label to show for a class index. Raise RequestError 413 if the answer exceeds `max_bytes`.
+    Raise RequestError 413 if the answer exceeds `max_bytes`.
     """
     if isinstance(outcome, RequestError):
         return error_response(outcome)
     if isinstance(outcome, Explanation):
         return encode(outcome, max_bytes)
-    response = json_response(classes_body([(display(one.index), one.probability) for one in outcome]))
+    response = json_response(classes_body([(one.unique_label or one.label, one.probability) for one in outcome]))
     if len(response.body) > max_bytes:
         raise too_large(len(response.body), max_bytes, "a smaller top_k")
     return response
@@ -110,14 +113,27 @@ def _json_parts(explanation: Explanation, pictures: Sequence[Mapping[str, bytes]
 
 
 def _encode_png(explanation: Explanation, max_bytes: int) -> Response:
-    """Return the pictures of all targets side by side, as one PNG; raise RequestError 400 for render none."""
+    """Return the pictures of all targets as one PNG."""
+    return Response(to_png(_drawn(explanation)), CONTENT_TYPES["png"])
+
+
+def _encode_photo(explanation: Explanation, max_bytes: int) -> Response:
+    """Return the pictures of all targets as one JPEG or WebP."""
+    data = to_photo(_drawn(explanation), explanation.format, max_bytes)
+    return Response(data, CONTENT_TYPES[explanation.format])
+
+
+def _drawn(explanation: Explanation) -> Image.Image:
+    """Return the pictures of all targets side by side; raise RequestError 400 for render none, 422 without targets."""
     if explanation.view.render == "none":
-        raise bad_option("render", "format png is a picture, and render none asks for none")
+        raise bad_option("render", f"format {explanation.format} is a picture, and render none asks for none")
+    if not explanation.maps:
+        raise _no_target(explanation)
     pictures = []
     for one in explanation.maps:
         value_range(one.saliency)
-        pictures.append(draw_map(one.saliency, explanation))
-    return Response(to_png(concatenate(pictures)), "image/png")
+        pictures.append(draw_target(one, explanation))
+    return concatenate(pictures)
 
 
 def _encode_npy(explanation: Explanation, max_bytes: int) -> Response:
@@ -125,7 +141,8 @@ def _encode_npy(explanation: Explanation, max_bytes: int) -> Response:
     check_size(sum(one.saliency.nbytes for one in explanation.maps), explanation, max_bytes)
     for one in explanation.maps:
         value_range(one.saliency)
-    maps = np.stack([one.saliency for one in explanation.maps]).astype("<f4", copy=False)
+    maps = np.stack([one.saliency for one in explanation.maps] or [explanation.empty_map()])
+    maps = maps[: len(explanation.maps)].astype("<f4", copy=False)
     file = io.BytesIO()
     np.lib.format.write_array(file, maps, version=(1, 0), allow_pickle=False)
     headers = {"Saliency-Metadata": _metadata(explanation)}
@@ -133,8 +150,18 @@ def _encode_npy(explanation: Explanation, max_bytes: int) -> Response:
 
 
 ENCODERS: Mapping[str, Callable[[Explanation, int], Response]] = MappingProxyType(
-    {"json": _encode_json, "png": _encode_png, "npy": _encode_npy}
+    {"json": _encode_json, "png": _encode_png, "npy": _encode_npy, "jpeg": _encode_photo, "webp": _encode_photo}
 )
+
+
+def _no_target(explanation: Explanation) -> RequestError:
+    """Return the 422 for a picture of no map: no class reaches the probability that option `target` asks for."""
+    best = explanation.predictions[0]
+    message = (
+        f"no class reaches the probability that 'target' asks for, so there is no map to draw: the most probable one, "
+        f"'{best.label}', has {best.probability:.4g}; format json answers with an empty list"
+    )
+    return RequestError(422, "NoTargetException", message, "target")
 
 
 def _metadata(explanation: Explanation) -> str:

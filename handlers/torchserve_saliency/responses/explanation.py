@@ -15,16 +15,18 @@ from torchserve_saliency.quality.judged import Quality
 
 Scalar = str | int | float | bool | None
 RENDERS = ("heatmap", "overlay", "side_by_side", "masked", "contours")
+BACKDROPS = ("grey", "color")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A class, with the network's output for it."""
+    """A class, with the network's output for it; `unique_label` differs from `label` if two classes have that label."""
 
     index: int
     label: str
     probability: float
     logit: float
+    unique_label: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,11 @@ class TargetMap:
 
 @dataclass(frozen=True)
 class View:
-    """How a map is drawn; `floor` and `clip` are the percentiles at the lower and upper end of the colours."""
+    """How a map is drawn.
+
+    `floor` and `clip` are the percentiles at the lower and upper end of the colours. `backdrop` is the picture under an
+    overlay: `grey`, or in its own `color`. `caption` adds the class, the method and the colour scale.
+    """
 
     render: str = "heatmap"
     space: str = "input"
@@ -51,6 +57,8 @@ class View:
     alpha: float = 0.6
     clip: float = 99.5
     floor: float = 0.0
+    backdrop: str = "grey"
+    caption: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,14 @@ class Explanation:
     format: str = "json"
     shows: Shows = Shows.SALIENCY
     sanity: str | None = None
+
+    def empty_map(self) -> NDArray[np.float32]:
+        """Return a map of zeros in the shape of this explanation's maps, which it may have none of."""
+        height, width = self.picture.spec.size
+        if self.view.space == "original":
+            width, height = self.picture.original.size
+        channels = (self.picture.spec.channels,) if self.parameters.get("reduce") == "none" else ()
+        return np.zeros((*channels, height, width), np.float32)
 
 
 Outcome = Explanation | tuple[Prediction, ...]

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from torchserve_saliency.errors import RequestError
 from torchserve_saliency.methods.base import Shows
-from torchserve_saliency.responses.drawing import draw_map
+from torchserve_saliency.responses.drawing import draw_target
 from torchserve_saliency.responses.explanation import Explanation, Prediction, TargetMap
 from torchserve_saliency.responses.png import to_png
 
 Body = dict[str, object]
+TOO_LARGE = "ResponseTooLargeException"  # type of the error for an answer that is longer than the limit
 
 
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
@@ -69,13 +70,19 @@ def json_pictures(one: TargetMap, explanation: Explanation) -> dict[str, bytes]:
     if view.render == "none":
         return {}
     saliency = _saliency_json(one.saliency)
-    if view.render == "heatmap" and explanation.shows is Shows.SALIENCY:
+    if has_plain_view(explanation):
         return {"saliency": saliency}
-    image = draw_map(one.saliency, explanation)
+    image = draw_target(one, explanation)
     fields: Body = {"encoding": "png", "render": view.render, "space": view.space}
-    fields |= {name: getattr(view, name) for name in ("colormap", "alpha", "clip", "floor")}
+    fields |= {name: getattr(view, name) for name in ("colormap", "alpha", "clip", "floor", "backdrop", "caption")}
     fields |= {"shape": [image.height, image.width]}
     return {"saliency": saliency, "image": b'%b,"data":"%b"}' % (to_json(fields)[:-1], b64encode(to_png(image)))}
+
+
+def has_plain_view(explanation: Explanation) -> bool:
+    """Tell if the picture would be the heatmap alone, which a client can make of the saliency itself."""
+    view = explanation.view
+    return view.render == "heatmap" and explanation.shows is Shows.SALIENCY and not view.caption
 
 
 def _saliency_json(saliency: NDArray[np.float32]) -> bytes:
@@ -108,26 +115,31 @@ def not_finite(name: str) -> RequestError:
 
 def check_size(length: int, explanation: Explanation, max_bytes: int) -> None:
     """Raise RequestError 413, with advice, for an answer that is longer than the limit."""
-    if length <= max_bytes:
-        return
+    if length > max_bytes:
+        raise too_large(length, max_bytes, smaller_answers(explanation))
+
+
+def smaller_answers(explanation: Explanation, only_json: bool = False) -> str:
+    """Return the options that make the answer smaller; `only_json` if the protocol has no other format."""
     as_json, render = explanation.format == "json", explanation.view.render
+    with_channels = explanation.shows is Shows.SALIENCY and any(one.saliency.ndim == 3 for one in explanation.maps)
     smaller = {
+        "format jpeg or webp": not only_json and render != "none" and explanation.format in ("json", "png"),
         "space input": explanation.view.space == "original",
         "fewer targets": len(explanation.maps) > 1,
         "fewer channels": explanation.shows is Shows.CHANNELS,
-        "another reduce than none": explanation.shows is Shows.SALIENCY and explanation.maps[0].saliency.ndim == 3,
+        "another reduce than none": with_channels,
         "format json": not as_json,
         "render heatmap": as_json and render not in ("heatmap", "none"),
         "render none": as_json and render != "none",
     }
-    instead = " or ".join(name for name, helps in smaller.items() if helps) or "a smaller top_k"
-    raise too_large(length, max_bytes, instead)
+    return " or ".join(name for name, helps in smaller.items() if helps) or "a smaller top_k"
 
 
 def too_large(length: int, limit: int, instead: str) -> RequestError:
     """Return the 413 for an answer that is longer than the limit; `instead` names the options to ask for."""
     message = f"the answer has {length:,} bytes or more, and the limit is {limit:,}; ask for {instead}"
-    return RequestError(413, "ResponseTooLargeException", message)
+    return RequestError(413, TOO_LARGE, message)
 
 
 def _prediction(prediction: Prediction) -> Body:

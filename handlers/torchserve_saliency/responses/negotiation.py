@@ -12,6 +12,8 @@ CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
         "json": "application/json",
         "png": "image/png",
         "npy": "application/x-npy",
+        "jpeg": "image/jpeg",
+        "webp": "image/webp",
         "binary": "application/octet-stream",  # JSON, followed by tensors
     }
 )

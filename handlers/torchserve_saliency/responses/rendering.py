@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from torchserve_saliency.errors import bad_option
-from torchserve_saliency.responses.colormap import Shades, paint, shade
+from torchserve_saliency.responses.colormap import ColourScale, Shades, colour_scale, paint, shade
 from torchserve_saliency.responses.explanation import View
 from torchserve_saliency.responses.image_grid import concatenate
 from torchserve_saliency.responses.smoothing import FINEST, resize, smooth
@@ -23,6 +23,7 @@ Renderer = Callable[[Map, Image.Image, PixelBox, View], Image.Image]
 # Standard deviations of the smoothing, as fractions of the width: input gradients are too noisy to locate otherwise.
 FINE = 0.015
 COARSE = 0.03
+PANELS: Mapping[str, tuple[str, ...]] = MappingProxyType({"side_by_side": ("picture", "heatmap", "overlay")})
 LEVELS = (0.35, 0.6, 0.85)  # of the isolines, as fractions of the display range
 BICUBIC = Image.Resampling.BICUBIC
 
@@ -52,11 +53,12 @@ def _heatmap(values: Map, picture: Image.Image, box: PixelBox, view: View) -> Im
 
 
 def _overlay(values: Map, picture: Image.Image, box: PixelBox, view: View) -> Image.Image:
-    """Return the colours of the smoothed map, with opacity `alpha` × value, over the picture, greyed and dimmed."""
+    """Return the colours of the smoothed map, with opacity `alpha` × value, over the picture or its grey version."""
     shades = _smoothed(values, FINE, view)
     part = picture.crop(box)
     colours = Image.fromarray(paint(shades.vivid(), view.colormap)).resize(part.size, BICUBIC)
-    painted = Image.composite(colours, _dimmed(part), _mask(shades.strength * view.alpha, part.size))
+    below = part if view.backdrop == "color" else _dimmed(part)
+    painted = Image.composite(colours, below, _mask(shades.strength * view.alpha, part.size))
     return _replaced(picture, painted, box)
 
 
@@ -97,6 +99,25 @@ RENDERERS: Mapping[str, Renderer] = MappingProxyType(
         "contours": _contours,
     }
 )
+
+
+def panel_scales(values: Map, view: View) -> tuple[tuple[str, ColourScale | None], ...]:
+    """Return the name and the colours of each picture that a renderer draws of a map, from left to right."""
+    if values.ndim == 3:
+        return tuple((name, None) for name in PANELS.get(view.render, ("",)))
+    peak = float(np.abs(values).max())
+
+    def scale(name: str) -> ColourScale | None:
+        if name in ("picture", "masked"):
+            return None
+        if name == "heatmap":
+            return colour_scale(values, view, _signed(values))
+        smoothed = smooth(values, FINE if name == "overlay" else COARSE)
+        return colour_scale(smoothed, view, _signed(values), peak, vivid=True)
+
+    if view.render in PANELS:
+        return tuple((name, scale(name)) for name in PANELS[view.render])
+    return (("", scale(view.render)),)
 
 
 def _signed(values: Map) -> bool:

@@ -7,10 +7,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
+from torchserve_saliency.model.activation import ACTIVATIONS
 from torchserve_saliency.model.archive import Limits
 
+FILLS = ("black", "grey", "white", "mean")
+Fill = str | tuple[int, ...]
 LIMITS = tuple(each.name for each in fields(Limits))
 
 
@@ -46,8 +50,8 @@ def add_flags(parser: argparse.ArgumentParser, declaration: type) -> None:
 
 
 def spelling(name: str) -> str:
-    """Return a field's flag as it is typed."""
-    return f"--{name.replace('_', '-')}"
+    """Return a field's flag as it is typed: --batch-size for `batch_size`, --class for `class_`."""
+    return f"--{name.rstrip('_').replace('_', '-')}"
 
 
 def json_object(text: str) -> dict[str, object]:
@@ -67,6 +71,42 @@ def limits(text: str) -> dict[str, object]:
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise argparse.ArgumentTypeError(f"'{name}' must be a positive whole number")
     return values
+
+
+def activation(text: str) -> str | dict[str, str]:
+    """Return the name of an activation, or a mapping from outputs to names; raise ArgumentTypeError for others."""
+    named = {output: name.lower() for output, name in pairs(text).items()}
+    for name in (named or {"": text.lower()}).values():
+        if name not in ACTIVATIONS:
+            raise argparse.ArgumentTypeError(f"'{name}' is not one of {', '.join(ACTIVATIONS)}")
+    return named or text.lower()
+
+
+def pairs(text: str) -> dict[str, str]:
+    """Return the pairs in a text NAME=VALUE,NAME=VALUE; it is empty if the text is not of that form.
+
+    Raise ArgumentTypeError if a name stands there twice.
+    """
+    parts = [part.partition("=") for part in text.split(",")]
+    if not all(separator for _, separator, _ in parts):
+        return {}
+    found = {name.strip(): value.strip() for name, _, value in parts}
+    if len(found) < len(parts):
+        raise argparse.ArgumentTypeError(f"'{text}' names an output twice")
+    return found
+
+
+def paths(text: str) -> tuple[Path, ...]:
+    """Return paths that are separated by commas."""
+    return tuple(Path(part.strip()) for part in text.split(",") if part.strip())
+
+
+def share(text: str) -> float:
+    """Return a number from 0 to 1; raise ArgumentTypeError for any other number."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
+    return value
 
 
 def positive(text: str) -> int:
@@ -99,3 +139,16 @@ def size(text: str) -> tuple[int, int]:
     """Return a height and a width; a single number is both."""
     values = sides(text)
     return values[0], values[-1]
+
+
+def fill(text: str) -> Fill:
+    """Return the name of a padding, or its levels; raise ArgumentTypeError for anything else."""
+    if text in FILLS:
+        return text
+    try:
+        levels = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        levels = ()
+    if not levels or not all(0 <= level <= 255 for level in levels):
+        raise argparse.ArgumentTypeError(f"'{text}' is not {', '.join(FILLS)}, or levels from 0 to 255")
+    return levels

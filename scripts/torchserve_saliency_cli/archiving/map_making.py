@@ -48,7 +48,7 @@ def _map(found: Maps | Exception) -> Tensor | RequestError:
 
 
 def _subject(request: MapRequest, classifier: Classifier) -> Subject:
-    return Subject(request.x, Objective((request.target,)), classifier.input)
+    return Subject(request.x, Objective((request.target,), columns=classifier.heads.default.columns), classifier.input)
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,10 @@ class MapMaker:
         self, classifier: Classifier, inputs: Mapping[str, Sequence[tuple[Tensor, Tensor]]]
     ) -> dict[str, list[MapResult]]:
         """Return each method's maps of the first input of each pair, for the class predicted for the second."""
+        default = classifier.heads.default.columns
         with torch.inference_mode():
             cleans = {id(clean): clean for pairs in inputs.values() for _, clean in pairs}
-            classes = {key: int(classifier.forward(clean).argmax()) for key, clean in cleans.items()}
+            classes = {key: int(default.of(classifier.forward(clean)).argmax()) for key, clean in cleans.items()}
         requests = [
             MapRequest(self.methods[name], x, classes[id(clean)], self._parameters(name))
             for name, pairs in inputs.items()

@@ -10,18 +10,21 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 import yaml
 
 from torchserve_saliency.model.architectures import TIMM, timm_module
+from torchserve_saliency.model.archive import HEADS_FILE, LABELS_FILE
 from torchserve_saliency_cli.archiving.arguments import ArchiveArguments, UsageError
+from torchserve_saliency_cli.archiving.own_files import place_in_archive
 from torchserve_saliency_cli.archiving.sources import Source
 from torchserve_saliency_cli.files import engine_folder
 
 ENGINE = "torchserve_saliency"
+HANDLER = engine_folder() / "saliency_handler.py"
 CHECK = "self_check.json"
 COMPILING_SECONDS = 1800  # forward and backward of four batch sizes are compiled; TorchServe's default is two minutes
 _TIMM_PARTS = ("models", "layers", "data", "utils")  # the imports of `import timm`, without training and word lists
@@ -38,19 +41,25 @@ def pack(source: Source, args: ArchiveArguments, folder: Path) -> Path:
         shutil.copyfile(args.weights, weights)
     else:
         torch.save(source.network.state_dict(), weights)
+    model_file = args.model_file
+    if source.code is not None:
+        model_file = stage / "network.py"
+        model_file.write_text(source.code, encoding="utf-8")
     config = stage / "model-config.yaml"
     config.write_text(yaml.safe_dump(configuration(source, args), sort_keys=False), encoding="utf-8")
-    _stage_extra(source, stage / "extra")
+    _stage_extra(source, args.head_labels, stage / "extra")
+    _stage_own_files(args, stage / "extra")
     files = {
         "--model-name": args.model_name,
         "--version": args.version,
         "--serialized-file": str(weights),
-        "--handler": str(engine_folder() / "saliency_handler.py"),
+        "--handler": str((args.handler or HANDLER).resolve()),
         "--extra-files": str(stage / "extra"),
         "--config-file": str(config),
         "--export-path": str(out),
         "--archive-format": args.archive_format,
-        **({"--model-file": str(args.model_file.resolve())} if args.model_file else {}),
+        **({"--model-file": str(model_file.resolve())} if model_file else {}),
+        **({"--requirements-file": str(args.requirements_file)} if args.requirements_file else {}),
     }
     _run_archiver([word for pair in files.items() for word in pair], scratch)
     return out / f"{args.model_name}.mar"
@@ -61,7 +70,11 @@ def configuration(source: Source, args: ArchiveArguments) -> dict[str, object]:
     handler = {
         "arch": source.arch,
         "arguments": _plain(source.arguments or {}) or None,
+        "class": source.class_,
+        "changes": _plain(source.changes) or None,
+        "extra_files": [place_in_archive(path) for path in args.extra_files] or None,
         "logits": args.logits,
+        "activation": _plain(args.activation) if args.activation else None,
         "input": _plain(dataclasses.asdict(source.input)),
         "limits": dict(args.limits) or None,
         "precision": None if args.precision == "fp32" else args.precision,
@@ -102,14 +115,29 @@ def deliver(mar: Path, place: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _stage_extra(source: Source, extra: Path) -> None:
+def _stage_extra(source: Source, head_labels: Mapping[str, Sequence[str]], extra: Path) -> None:
     """Copy the engine and the labels, and timm if the network is one of timm's."""
     shutil.copytree(engine_folder() / ENGINE, extra / ENGINE, ignore=_SKIPPED)
     if source.labels is not None:
         names = {str(index): name for index, name in enumerate(source.labels)}
-        (extra / "index_to_name.json").write_text(json.dumps(names, indent=0), encoding="utf-8")
+        (extra / LABELS_FILE).write_text(json.dumps(names, indent=0), encoding="utf-8")
+    if head_labels:
+        (extra / HEADS_FILE).write_text(json.dumps(head_labels, indent=0), encoding="utf-8")
     if source.arch and source.arch.startswith(TIMM):
         _stage_timm(extra / "timm")
+
+
+def _stage_own_files(args: ArchiveArguments, extra: Path) -> None:
+    """Copy the user's extra files; folders keep their names. A handler of the user needs the one that it extends."""
+    for path in args.extra_files:
+        place = extra / place_in_archive(path)
+        place.parent.mkdir(exist_ok=True)
+        if path.is_dir():
+            shutil.copytree(path, place, ignore=_SKIPPED)
+        else:
+            shutil.copy(path, place)
+    if args.handler:
+        shutil.copy(HANDLER, extra)
 
 
 def _stage_timm(to: Path) -> None:

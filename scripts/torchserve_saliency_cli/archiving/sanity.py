@@ -7,6 +7,7 @@ with its smooth variant and its rise of complexity (sMPRT and eMPRT, Hedström e
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from torchserve_saliency_cli.archiving.map_making import MapMaker, MapResult
 from torchserve_saliency_cli.archiving.map_similarity import Map, complexity, spearman, ssim
 from torchserve_saliency_cli.archiving.weight_randomisation import randomise, top_down
 
+logger = logging.getLogger(__name__)
 CORE = (
     *("gradient", "gradient_x_input", "guided_backprop", "deconvolution"),
     *("smooth_grad", "integrated_gradients", "grad_cam"),
@@ -74,8 +76,10 @@ def sanity(
     left_out = {name: why for name in selected if name in METHODS and (why := unsupported_reason(name, plain))}
     tested = {name: method for name, method in selected.items() if name not in left_out}
     maker = MapMaker(tested, tuple(inputs), plain.layers.default, plain.capacity())
+    logger.info("sanity of the maps of %d methods on %d pictures", len(tested), len(inputs))
     before = State(maker.maps(plain, list(tested), len(inputs)), maker.smooth(plain))
     cascade = randomised(plain, maker, before)
+    logger.info("sanity: maps alone and in a batch")
     errors = {name: batch_error(plain, maker, name, maps[0]) for name, maps in before.maps.items()}
     return {
         "pictures": len(inputs),
@@ -97,6 +101,7 @@ def randomised(classifier: Classifier, maker: MapMaker, before: State) -> Cascad
     similarities: dict[str, list[float | None]] = {name: [] for name in maker.single_pass_methods()}
     changed = False
     for count, names in enumerate(stages, 1):
+        logger.info("sanity: weights randomised, stage %d of %d", count, len(stages))
         changed = randomise(random.network, names, generator) or changed
         judging = count == cascade.judged_after
         methods = maker.methods if judging or count == len(stages) else similarities

@@ -22,14 +22,20 @@ from torchserve_saliency.engine.objective import Objective
 from torchserve_saliency.engine.rows import Rows
 from torchserve_saliency.errors import ModelError, RequestError, error_summary
 from torchserve_saliency.explainer import Explainer
-from torchserve_saliency.images.preprocessing import decode
+from torchserve_saliency.map_notes import finer_layer
+from torchserve_saliency.model.archive import read_unpacked
+from torchserve_saliency.model.blocked_gradients import Gradients
 from torchserve_saliency.model.classifier import Classifier, load_classifier
+from torchserve_saliency.model.output_check import check_activation
 from torchserve_saliency_cli.archiving.float64 import doubled
-from torchserve_saliency_cli.archiving.pictures import generated_picture, picture_files, spread
+from torchserve_saliency_cli.archiving.pictures import generated_input, network_input, picture_files, spread
+from torchserve_saliency_cli.archiving.progress import relay_progress
 from torchserve_saliency_cli.archiving.sanity import PICTURES, mixing, sanity
 
 TOLERANCE = 1e-2  # deep random networks have slopes of 1e-9, which float64 resolves to some thousandths
 _GOOD = 1e-4
+FORWARD_METHOD = "occlusion"  # explains networks without a gradient
+Picture = bytes | Tensor
 # in units of the input: a long step may cross a kink, a short one is lost in the rounding of float64
 STEPS = (1e-6, 1e-7, 1e-8, 1e-9, 1e-5, 1e-4, 1e-3, 1e-2)
 
@@ -60,12 +66,34 @@ def check(directory: Path, pictures: Sequence[bytes] | None = (), directions: in
     The sanity tests use `pictures`, or generated ones if there are none; if `pictures` is None, they are left out.
     """
     classifier = load_classifier(directory, torch.device("cpu"), compile_rows=1)
-    picture = generated_picture(classifier.input)
-    x = decode(picture, classifier.input, classifier.limits.max_pixels).tensor[None].double()
+    remarks = _check_activation(classifier, directory)
+    picture = generated_input(classifier.input)
+    x = network_input(picture, classifier.input, classifier.limits.max_pixels).double()
     with doubled(classifier) as exact:
         index = _check_output(exact, x)
-        gradient = _gradient(exact, x, index)
-        slopes = best_slopes(exact, x, index, gradient, directions)
+        slopes = None
+        if classifier.adaptation.gradients is not Gradients.NONE:
+            gradient = _gradient(exact, x, index)
+            slopes = best_slopes(exact, x, index, gradient, directions)
+    if slopes is None:
+        figures = _check_without_gradient(classifier, picture, index)
+    else:
+        figures = _check_gradient(classifier, picture, index, gradient, slopes)
+    return {
+        **figures,
+        "score": "logit",
+        "target": index,
+        "remarks": remarks,
+        "sanity": "off" if pictures is None else _sanity(classifier, pictures),
+        **_description(classifier),
+    }
+
+
+def _check_gradient(
+    classifier: Classifier, picture: Picture, index: int, gradient: Tensor, slopes: Slopes
+) -> dict[str, object]:
+    """Return the figures of the gradient of one logit; raise RefusedError if it is not the slope of the output."""
+    directions = len(slopes.autograd)
     if not slopes.error <= TOLERANCE:
         raise RefusedError(
             f"the gradient is not the slope of the output: along {directions} random directions they differ by up to "
@@ -77,31 +105,33 @@ def check(directory: Path, pictures: Sequence[bytes] | None = (), directions: in
     served = torch.from_numpy(plain.maps[0].saliency).double()
     return {
         "method": "gradient",
-        "score": "logit",
-        "target": index,
         "directions": directions,
         "step": slopes.step,
         "largest_relative_error": slopes.error,
         "tolerance": TOLERANCE,
         "float32_relative_error": float((served - gradient).norm() / gradient.norm()),
-        "sums_to_one": _sums_to_one(classifier.bare(), x.float()),
-        "sanity": "off" if pictures is None else _sanity(classifier, pictures),
-        **_description(classifier),
     }
+
+
+def _check_without_gradient(classifier: Classifier, picture: Picture, index: int) -> dict[str, object]:
+    """Explain the picture by a method without gradients; raise RequestError if that fails."""
+    method = classifier.defaults.get("method", FORWARD_METHOD)
+    Explainer(classifier).explain(picture, method=method)
+    return {"method": method}
 
 
 def _sanity(classifier: Classifier, pictures: Sequence[bytes]) -> dict[str, object]:
     """Return the figures of the sanity tests; raise RefusedError for maps that depend on their batch."""
     spec = classifier.input
-    used = pictures or [generated_picture(spec, seed) for seed in range(PICTURES)]
-    figures = sanity(classifier, [decode(each, spec, classifier.limits.max_pixels).tensor[None] for each in used])
+    used: Sequence[bytes | Tensor] = pictures or [generated_input(spec, seed) for seed in range(PICTURES)]
+    figures = sanity(classifier, [network_input(each, spec, classifier.limits.max_pixels) for each in used])
     if why := mixing(figures):
         raise RefusedError(why)
     return figures | {"generated": not pictures}
 
 
 def _check_output(classifier: Classifier, x: Tensor) -> int:
-    """Return the predicted class.
+    """Return the predicted class of the default head.
 
     Raise RefusedError for logits that are not finite, random, constant, or dependent on the rest of the batch.
     """
@@ -119,7 +149,7 @@ def _check_output(classifier: Classifier, x: Tensor) -> int:
         raise RefusedError("the output is constant: it is the same for different pictures")
     if float((first - together).abs().max()) > 1e-6 * scale:
         raise RefusedError("the logits of a picture depend on the other pictures in its batch")
-    return int(first.argmax())
+    return int(classifier.heads.default.columns.of(first).argmax())
 
 
 def _first_logits(classifier: Classifier, x: Tensor) -> Tensor:
@@ -136,7 +166,11 @@ def _first_logits(classifier: Classifier, x: Tensor) -> Tensor:
 def _gradient(classifier: Classifier, x: Tensor, index: int) -> Tensor:
     """Return the engine's gradient [C, H, W] of one logit; raise RefusedError unless it is finite and not zero."""
     try:
-        (answer,) = Pass(classifier, [Rows(x, Objective((index,)))]).forward().backward()
+        (answer,) = (
+            Pass(classifier, [Rows(x, Objective((index,), columns=classifier.heads.default.columns))])
+            .forward()
+            .backward()
+        )
     except RuntimeError as error:
         raise RefusedError(f"the output cannot be differentiated: {error}") from error
     if isinstance(answer, RequestError):
@@ -154,21 +188,21 @@ def best_slopes(classifier: Classifier, x: Tensor, index: int, gradient: Tensor,
     generator = torch.Generator().manual_seed(2)
     directions = [torch.randn(x.shape, generator=generator, dtype=x.dtype) for _ in range(count)]
     autograd = tuple(float((gradient * d[0]).sum()) for d in directions)
+    column = classifier.heads.default.columns.start + index
     tried: list[Slopes] = []
     with torch.no_grad():
         for step in STEPS:
-            ends = [[float(classifier.forward(x + s * d)[0, index]) for s in (step, -step)] for d in directions]
+            ends = [[float(classifier.forward(x + s * d)[0, column]) for s in (step, -step)] for d in directions]
             tried.append(Slopes(autograd, tuple((up - down) / (2 * step) for up, down in ends), step))
             if tried[-1].error <= _GOOD:
                 break
     return min(tried, key=lambda slopes: slopes.error)
 
 
-def _sums_to_one(classifier: Classifier, x: Tensor) -> bool:
-    """Tell whether the network's outputs are probabilities, to which softmax would be applied again."""
-    with torch.no_grad():
-        output = classifier.forward(torch.cat([x, -x]))
-    return output.shape[1] > 1 and bool((output >= 0).all() and ((output.sum(1) - 1).abs() < 1e-4).all())
+def _check_activation(classifier: Classifier, directory: Path) -> list[str]:
+    """Return remarks on outputs that look like another activation; raise ModelError if they certainly are."""
+    configured = read_unpacked(directory).handler.get("activation")
+    return check_activation(classifier.network, classifier.heads, classifier.input, configured)
 
 
 def _description(classifier: Classifier) -> dict[str, object]:
@@ -178,14 +212,26 @@ def _description(classifier: Classifier) -> dict[str, object]:
     if type(classifier.network).__module__.startswith("timm."):
         versions["timm"] = version("timm")
     return {
-        "classes": len(classifier.labels.names),
+        "classes": len(classifier.labels),
+        "activation": classifier.heads.default.activation.name,
+        "heads": [{"name": h.name, "labels": len(h.labels), "activation": h.activation.name} for h in classifier.heads],
+        "gradients": classifier.adaptation.gradients.value,
         "default_layer": classifier.layers.default,
+        **_layer_grids(classifier),
         "folded_batch_norms": classifier.folded,
         "compiled": classifier.compiled is not None,
         "precision": asdict(classifier.precision),
         "memory_format": str(classifier.memory_format).removeprefix("torch."),
         "versions": versions,
     }
+
+
+def _layer_grids(classifier: Classifier) -> dict[str, object]:
+    """Return the grid of the default layer, and a layer with a finer one and its grid."""
+    layers = classifier.layers
+    finer = finer_layer(layers.default, layers.grids) if layers.default else None
+    names = [name for name in (layers.default, finer) if name in layers.grids]
+    return {"finer_layer": finer, "layer_grids": {name: list(layers.grids[name]) for name in names if name}}
 
 
 def _first(slopes: Sequence[float]) -> str:
@@ -203,6 +249,7 @@ def main(unpacked: str, report: str, sanity_tests: str = "on", samples: str = ""
     assert Path(str(torchserve_saliency.__file__)).resolve().is_relative_to(directory), (
         "the engine was not imported from the archive"
     )
+    relay_progress()
     try:
         figures = check(directory, pictures, int(directions))
     except RequestError as error:

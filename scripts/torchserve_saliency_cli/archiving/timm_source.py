@@ -10,10 +10,10 @@ from torchvision import models
 
 from torchserve_saliency.errors import ModelError
 from torchserve_saliency.model.architectures import TIMM, build_network, timm_module
-from torchserve_saliency.model.checkpoint import State
 from torchserve_saliency.model.labels import near_matches
+from torchserve_saliency.model.state_search import State
 from torchserve_saliency_cli.archiving.arguments import ArchiveArguments, UsageError
-from torchserve_saliency_cli.archiving.building import Source, build_with_state, suggestion
+from torchserve_saliency_cli.archiving.building import Source, build_with_state, check_channels, suggestion
 from torchserve_saliency_cli.archiving.preprocessing import changed_input, timm_input
 from torchserve_saliency_cli.archiving.weight_files import read_weights
 
@@ -25,12 +25,19 @@ def timm_source(args: ArchiveArguments, arch: str) -> Source:
         config = timm.get_pretrained_cfg(name)
         sized = {"img_size": args.input_size} if args.input_size and config.fixed_input_size else {}
         arguments = {**sized, **args.arguments}
-        state = _state(timm, name, arguments, args)
+        mappings = _mappings(timm, name, arguments, args)
         classes = config.num_classes
-        network, arguments = build_with_state(lambda a: build_network(TIMM + name, a), arguments, state, args, classes)
-        spec = changed_input(timm_input(timm.data.resolve_data_config({}, model=network), args), args)
-        names = _labels(timm, int(arguments.get("num_classes", classes)))  # type: ignore[call-overload]
-        return Source(network, spec, args.labels or names, TIMM + name, arguments)
+        built = build_with_state(
+            lambda a: build_network(TIMM + name, a), arguments, mappings, args, classes, channels_argument="in_chans"
+        )
+        spec = changed_input(timm_input(timm.data.resolve_data_config({}, model=built.network), args), args)
+        check_channels(built.channels, spec)
+        names = None if built.changes else _labels(timm, int(str(built.arguments.get("num_classes", classes))))
+        return Source(
+            *(built.network, spec, args.labels or names, TIMM + name, built.arguments),
+            changes=built.changes,
+            match=built.match,
+        )
 
 
 def near_timm_networks(arch: str) -> list[str]:
@@ -56,8 +63,10 @@ def _tagged_name(timm: Any, name: str, args: ArchiveArguments) -> str:
     return f"{base}.{tag}" if tag else base
 
 
-def _state(timm: Any, name: str, arguments: Mapping[str, object], args: ArchiveArguments) -> State | None:
-    """Return the state dict, or None for random weights; raise UsageError for weights that cannot be loaded.
+def _mappings(
+    timm: Any, name: str, arguments: Mapping[str, object], args: ArchiveArguments
+) -> Mapping[str, State] | None:
+    """Return the weights, or None for random ones; raise UsageError for weights that cannot be loaded.
 
     Pretrained weights come from the Hugging Face cache if they are there.
     """
@@ -73,7 +82,7 @@ def _state(timm: Any, name: str, arguments: Mapping[str, object], args: ArchiveA
             f"the pretrained weights of timm's '{name}' cannot be loaded ({type(error).__name__}: {error}); download "
             f"{hub} into the Hugging Face cache (HF_HOME), or give --weights a file"
         ) from error
-    return network.state_dict()
+    return {"": network.state_dict()}
 
 
 def _labels(timm: Any, classes: int) -> tuple[str, ...] | None:

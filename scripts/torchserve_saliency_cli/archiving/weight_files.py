@@ -10,21 +10,22 @@ import torch
 from torch import Tensor
 
 from torchserve_saliency.errors import ModelError
-from torchserve_saliency.model.checkpoint import State, read_state, unwrapped
+from torchserve_saliency.model.checkpoint import mappings_of, read_mappings
+from torchserve_saliency.model.state_search import State
 from torchserve_saliency_cli.archiving.arguments import UsageError
 
 # torchvision's published DenseNet weights have names that Python modules may no longer have
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)")
 
 
-def read_weights(path: Path) -> State:
-    """Return the state dict in a file of any of the three types; raise ModelError for an unreadable one."""
-    state = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else read_state(path)
-    return renamed(state)
+def read_weights(path: Path) -> dict[str, State]:
+    """Return the mappings of names to tensors in a file, by their places in it; raise ModelError for none."""
+    mappings = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else read_mappings(path)
+    return {place: renamed(state) for place, state in mappings.items()}
 
 
-def download(url: str) -> State:
-    """Return the state dict of a torchvision weights URL, from the cache of torch.hub if it is there.
+def download(url: str) -> dict[str, State]:
+    """Return the mappings of names to tensors of a torchvision weights URL, from the cache of torch.hub if it is there.
 
     Raise UsageError if it is neither there nor can be downloaded; the message names the missing file.
     """
@@ -35,7 +36,7 @@ def download(url: str) -> State:
         problem = f"'{cached}' cannot be read" if cached.exists() else f"{url} cannot be downloaded"
         remedy = "delete it" if cached.exists() else f"put the file at '{cached}'"
         raise UsageError(f"{problem} ({type(error).__name__}: {error}); {remedy}, or give --weights a file") from error
-    return renamed(unwrapped(state, cached.name))
+    return {place: renamed(each) for place, each in mappings_of(state, cached.name).items()}
 
 
 def renamed(state: State) -> State:
@@ -45,7 +46,7 @@ def renamed(state: State) -> State:
     return {_OLD_DENSENET.sub(r"\1\2", key): value for key, value in state.items()}
 
 
-def _read_safetensors(path: Path) -> State:
+def _read_safetensors(path: Path) -> dict[str, State]:
     try:
         from safetensors.torch import load_file
     except ImportError as error:
@@ -54,4 +55,4 @@ def _read_safetensors(path: Path) -> State:
         state: dict[str, Tensor] = load_file(path)
     except Exception as error:
         raise ModelError(f"'{path.name}' is no readable safetensors file: {error}") from error
-    return unwrapped(state, path.name)
+    return mappings_of(state, path.name)

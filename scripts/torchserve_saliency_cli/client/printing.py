@@ -1,71 +1,86 @@
-"""The command line's output: tables of predictions, a progress bar, errors, and answers as JSON."""
+"""The command line's output: tables of predictions, a progress bar, errors, and a summary."""
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from tqdm import tqdm
 
-from torchserve_saliency_cli.client.service import Answer, ClassScore, ExplanationEntry, RefusedError
+from torchserve_saliency.errors import RequestError
+from torchserve_saliency.responses.display import DisplayedExplanation
+from torchserve_saliency.responses.explanation import Prediction, TargetMap
+from torchserve_saliency_cli.client.results import Result
 
 T = TypeVar("T")
 
 
-def print_full(name: str, answer: Answer, out: Path | None, seconds: float) -> None:
+def print_full(result: Result, explanation: DisplayedExplanation) -> None:
     """Print a picture's predictions as a table, then the targets explained and the file with their maps."""
-    print(f"{name} ({seconds * 1000:.0f} ms)")
-    if answer.content:
-        print(table(answer.content["predictions"]))
-        for entry in answer.content["explanations"]:
-            print(f"  explained: {sentence(entry)}")
-    if out:
-        print(f"  saved: {out}")
+    print(f"{result.name} ({result.seconds * 1000:.0f} ms)")
+    print(table(explanation.predictions))
+    for one in explanation.maps:
+        print(f"  explained: {sentence(one, explanation.method)}")
+    if not explanation.maps:
+        print("  explained: no class")
+    for note in notes(explanation):
+        print(f"  note: {note}")
+    if result.out:
+        print(f"  saved: {result.out}")
 
 
-def print_short(name: str, answer: Answer, out: Path | None, seconds: float) -> None:
-    """Print one line per picture: its predicted class and the file with its explanation."""
-    predictions = answer.content["predictions"] if answer.content else []
-    best = f"{predictions[0]['probability']:7.2%}  {predictions[0]['label']}" if predictions else ""
-    print(f"{name:<28}  {best:<36}  {seconds * 1000:5.0f} ms  {out or ''}".rstrip())
+def print_short(result: Result, explanation: DisplayedExplanation) -> None:
+    """Print one line per picture: its predicted class, the true class if that is another, and the file with its map."""
+    best = explanation.predictions[0]
+    prediction = f"{best.probability:7.2%}  {best.label}"
+    verdict = f"  wrong, it is {result.true_class.label}" if result.true_class and result.right is False else ""
+    milliseconds = f"{result.seconds * 1000:5.0f} ms"
+    line = f"{result.name:<28}  {prediction:<36}  {milliseconds}  {result.out or ''}"
+    tqdm.write(line.rstrip() + verdict)
 
 
-def print_error(name: str, refused: RefusedError) -> None:
-    """Print the server's error to stderr, with a hint if the token was refused."""
-    hint = " (pass --token or --key-file)" if refused.error_type == "InvalidKeyException" else ""
-    print(f"{name}: {refused}{hint}", file=sys.stderr)
+def print_error(name: str, error: RequestError) -> None:
+    """Print an error to stderr, with a hint if the token was refused."""
+    hint = " (pass --token or --key-file)" if error.type == "InvalidKeyException" else ""
+    tqdm.write(f"{name}: {error}{hint}", file=sys.stderr)
 
 
-def table(predictions: Sequence[ClassScore]) -> str:
+def print_summary(right: int, wrong: int, unknown: Mapping[str, str], failed: int) -> None:
+    """Print how many predictions were right, by the folders of the pictures, and the folders that are no classes."""
+    if right + wrong:
+        print(f"right: {right} of {right + wrong} ({right / (right + wrong):.1%})")
+    for name, reason in unknown.items():
+        print(f"the folder {name!r} is no class of the model: {reason}", file=sys.stderr)
+    if failed:
+        print(f"no explanation: {failed} of the pictures (see above)", file=sys.stderr)
+
+
+def table(predictions: Sequence[Prediction]) -> str:
     """Return predictions as aligned lines of probability, label, index and logit."""
-    width = max((len(each["label"]) for each in predictions), default=0)
+    width = max((len(each.label) for each in predictions), default=0)
     return "\n".join(
-        f"  {each['probability']:8.2%}  {each['label']:<{width}}  class {each['index']:<4}  logit {each['logit']:7.2f}"
+        f"  {each.probability:8.2%}  {each.label:<{width}}  class {each.index:<4}  logit {each.logit:7.2f}"
         for each in predictions
     )
 
 
-def sentence(entry: ExplanationEntry) -> str:
+def sentence(one: TargetMap, method: str) -> str:
     """Return an explanation in words: its class, the class that it is compared with, and its method."""
-    against = entry.get("against")
-    rival = f" against {against['label']}" if against else ""
-    return f"{entry['target']['label']}{rival}, by {entry['method']}"
+    rival = f" against {one.against.label}" if one.against else ""
+    return f"{one.target.label}{rival}, by {method}"
+
+
+def notes(explanation: DisplayedExplanation) -> list[str]:
+    """Return the warnings about the maps: that of the sanity test, and those of each map, each once."""
+    found = [explanation.sanity] if explanation.sanity else []
+    for one in explanation.maps:
+        texts = one.findings.get("notes", ())
+        found += texts if isinstance(texts, list | tuple) else [str(texts)]
+    return list(dict.fromkeys(found))
 
 
 def with_progress(items: Iterable[T], count: int) -> Iterator[T]:
     """Yield the items, with a progress bar on stderr if there are several and stderr is a terminal."""
     progress: Iterator[T] = iter(tqdm(items, total=count, disable=None if count > 1 else True, unit="picture"))
     return progress
-
-
-def write_json(target: str, answers: Sequence[Answer]) -> None:
-    """Write the JSON of the answers, one per line, to a file, or for `-` to the standard output."""
-    contents = [answer.content for answer in answers if answer.content]
-    text = "".join(f"{json.dumps(content, ensure_ascii=False)}\n" for content in contents)
-    if target == "-":
-        sys.stdout.write(text)
-    else:
-        Path(target).write_text(text, encoding="utf-8")

@@ -60,7 +60,7 @@ def send(
     """
     own = dict(headers or {}) | ({"Authorization": f"Bearer {token}"} if token else {})
     try:
-        with httpx.Client(verify=_trusted(), timeout=timeout, trust_env=False) as client:
+        with httpx.Client(verify=trusted(), timeout=timeout, trust_env=False) as client:
             answer = client.send(httpx.Request(method, url, content=body, headers=own))
     except (httpx.RequestError, httpx.InvalidURL) as error:
         raise NoReplyError(str(error) or type(error).__name__) from error
@@ -68,7 +68,7 @@ def send(
 
 
 @cache
-def _trusted() -> ssl.SSLContext:
+def trusted() -> ssl.SSLContext:
     """Return a TLS context with the certificates that the system trusts."""
     return ssl.create_default_context()
 

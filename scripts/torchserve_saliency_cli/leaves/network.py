@@ -12,14 +12,16 @@ SHARPNESS = 0.5
 
 
 class LeafNet(nn.Module):
-    """Logits [n, 4] of healthy, rust, scab and black rot from pictures [n, 3, 224, 224] with values in -1 to 1.
+    """Logits [n, outputs] from pictures [n, 3, 224, 224] with values in -1 to 1.
+
+    The outputs of the embedded model are healthy, rust, scab and black rot.
 
     Downsampling uses 4 by 4 kernels with stride 2, which cover every pixel equally often; 3 by 3 kernels would leave a
     checkerboard in every gradient. A logit is the smooth maximum (log-mean-exp, scaled by SHARPNESS) of the scores of
     its class over cells of 8 by 8 pixels, so that a few small spots decide, and the gradients lead to them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, outputs: int = 4) -> None:
         super().__init__()
         self.stem = self._convolution(3, 16, 4, 2)
         self.edges = self._convolution(16, 24, 4, 2)
@@ -28,7 +30,7 @@ class LeafNet(nn.Module):
         self.lesions = self._residual(48)
         self.leaf = self._residual(48)
         self.mix = self._convolution(48, 64, 1, 1)
-        self.evidence = nn.Conv2d(64, 4, 1)
+        self.evidence = nn.Conv2d(64, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = functional.relu(self.edges(functional.relu(self.stem(x))))

@@ -76,7 +76,7 @@ def test_published_googlenet_weights_have_their_own_normalisation(
     reference = models.googlenet(weights="DEFAULT").eval()
     source = find_source(parsed_arguments("--arch", "googlenet"))
     x = torch.randn(1, 3, 64, 64)
-    assert source.arguments == {"transform_input": True, "aux_logits": True}
+    assert source.arguments == {"transform_input": True, "aux_logits": False}  # for the training alone
     torch.testing.assert_close(source.network.eval()(x), reference(x), rtol=0, atol=0)
 
 

@@ -101,7 +101,7 @@ def test_defaults_without_effect_on_feature_maps_are_ignored() -> None:
 
 
 def test_the_error_of_a_too_long_answer_suggests_fewer_channels() -> None:
-    with pytest.raises(RequestError, match=r"ask for fewer channels or") as refusal:
+    with pytest.raises(RequestError, match=r"ask for format jpeg or webp or fewer channels or") as refusal:
         encode(EXPLAINER.explain(picture(0), method="feature_maps"), 100)
     assert refusal.value.status == 413
     assert "reduce" not in refusal.value.message

@@ -42,7 +42,7 @@ def test_a_valid_response_has_no_faults(status: int, content: object) -> None:
         (400, error(message="Traceback (most recent call last)")),
         (400, error(message="")),
         (400, "no"),
-        (503, error(503)),
+        (502, error(503)),
         (400, {"explanations": []}),
         (400, {"explanations": [error(422), error(400)]}),
         (400, {"explanations": [error(400), error(200)]}),

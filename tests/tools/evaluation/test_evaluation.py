@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.networks import Modules, classifier, made
+from tools.evaluation import __main__ as evaluation
 from tools.evaluation.case import Case, Map, Mask
 from tools.evaluation.leaf_cases import single_cases
 from tools.evaluation.localisation import points, share
@@ -107,6 +108,55 @@ def test_photographs_are_spread_over_the_folder(folder: Path) -> None:
     assert [p.stem for p in paths] == list("01234567")
     assert [p.stem for p in spread(paths, 4)] == list("0246")
     assert len(spread(paths, 100)) == 8
+
+
+@pytest.fixture
+def measured(explainer: Explainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the path of an archive that is loaded as a small network."""
+    monkeypatch.setattr(evaluation, "load_patient", lambda path: explainer)
+    archive = tmp_path / "net.mar"
+    archive.touch()
+    return archive
+
+
+def test_f6_an_image_folder_is_evaluated(measured: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    inside = folder / "train" / "cat"
+    inside.mkdir(parents=True)
+    for path in folder.glob("*.png"):
+        path.rename(inside / path.name)
+    (inside / "broken.png").write_bytes(b"no picture")
+    words = [str(measured), "--pictures", str(folder), "--methods", "gradient", "--count", "2", "--mosaics", "0"]
+    assert evaluation.main(words) == 0
+    printed = capsys.readouterr()
+    row = next(line for line in printed.out.splitlines() if "`gradient`" in line)
+    assert all(cell.strip() for cell in row.split("|")[1:3])
+    assert "broken.png cannot be read" in printed.err
+
+
+@pytest.mark.parametrize("content", ["nothing", "a text", "a broken picture", "no folder"])
+def test_f6_a_folder_without_pictures_is_an_error(
+    measured: Path, tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "pictures"
+    if content != "no folder":
+        (folder / "sub").mkdir(parents=True)
+    if "a " in content:
+        (folder / "sub" / ("x.txt" if "text" in content else "x.png")).write_text("no picture")
+    with pytest.raises(SystemExit) as exited:
+        evaluation.main([str(measured), "--pictures", str(folder)])
+    assert exited.value.code == 2
+    printed = capsys.readouterr()
+    assert not printed.out
+    assert str(folder) in printed.err
+
+
+@pytest.mark.parametrize(
+    "words", [["--leaves", "0"], ["--leaves", "-3"], ["a.mar", "--pictures", ".", "--count", "0"], ["a.mar"], []]
+)
+def test_f6_nothing_to_measure_is_an_error(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as exited:
+        evaluation.main(words)
+    assert exited.value.code == 2
 
 
 def test_the_target_of_a_single_photograph_is_the_predicted_class(explainer: Explainer, folder: Path) -> None:

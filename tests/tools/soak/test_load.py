@@ -86,7 +86,7 @@ def test_errors_of_torchserve_without_a_worker_are_lost_requests(answer: Reply) 
     [
         reply(json.dumps(to_request_error(MemoryError(), "the forward pass").body()).encode(), status=507),
         reply(json.dumps(to_request_error(OSError("x"), "the encoding").body()).encode(), status=500),
-        reply(json.dumps(too_late().body()).encode(), status=500),
+        reply(json.dumps(too_late().body()).encode(), status=503),
         reply(json.dumps(not_finite("the saliency").body()).encode(), status=500),
         error_reply(503, "InternalServerException", "Prediction failed"),
         error_reply(507, "InternalServerException", "Out of resources"),

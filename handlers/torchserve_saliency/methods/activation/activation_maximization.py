@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
+from torchserve_saliency.engine.objective import Objective
 from torchserve_saliency.engine.rows import Answer, Rows
 from torchserve_saliency.errors import RequestError, bad_option
 from torchserve_saliency.images.preprocessing import InputSpec
@@ -79,7 +80,7 @@ def _ascent_rows(subject: Subject, x: Tensor, p: ActivationMaximization, gradien
     """Return the row to evaluate, with the score to maximise: that of a class, or the mean activation of a unit."""
     if p.unit is None:
         return Rows(x, subject.objective, gradient=gradient)
-    unit = replace(subject.objective, targets=(p.unit,), against=None, score="logit", pairs=((p.unit, -1),))
+    unit = Objective((p.unit,), pairs=((p.unit, -1),))
     return Rows(x, unit, gradient=gradient, units=p.layer)
 
 

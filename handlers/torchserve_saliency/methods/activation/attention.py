@@ -95,7 +95,10 @@ ATTENTION_METHODS: Mapping[str, Method] = MappingProxyType(
             _NEEDS,
             forward_only,
             class_specific=False,
+            signed=False,
         ),
-        "generic_attention": Method(generic_attention, NoParameters, "Chefer et al. 2021, arXiv:2103.15679", _NEEDS),
+        "generic_attention": Method(
+            generic_attention, NoParameters, "Chefer et al. 2021, arXiv:2103.15679", _NEEDS, signed=False
+        ),
     }
 )

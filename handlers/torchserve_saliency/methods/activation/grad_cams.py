@@ -32,11 +32,29 @@ class Cam:
 def weighted_cam(weighting: ChannelWeighting, subject: Subject, p: Cam) -> Steps:
     """Positive part of the sum of a layer's weighted channels, upsampled.
 
+    The opposing maps are those of the negated gradients, with a minus sign: the regions that speak against the class
+    (Selvaraju et al. 2017, "counterfactual explanations"). For Grad-CAM, HiResCAM and XGrad-CAM, this is the negative
+    part of the same sum.
+
     `weighting` is one of the five functions below: it takes activations [1, C, h, w] and their gradients
     [T, C, h, w], and returns weighted activations [T, C, h, w].
     """
     answer = yield from _layer_answer(subject, p)
-    return Maps(_weighted_map(weighting, answer, subject, p))
+    return Maps(
+        _weighted_map(weighting, answer, subject, p),
+        layer_findings(answer, p.layer),
+        opposing=lambda: -_weighted_map(weighting, answer, subject, p, sign=-1),
+    )
+
+
+def layer_findings(answer: Answer, layer: str | None) -> tuple[Mapping[str, object], ...]:
+    """Return the finding `layer_grid` for each target: the height and width of the layer's grid.
+
+    For several layers, it maps each name to its grid.
+    """
+    grids = {name: list(answer.activations[name].shape[2:]) for name in layer_names(layer)}
+    grid = grids if len(grids) > 1 else next(iter(grids.values()))
+    return ({"layer_grid": grid},) * len(answer.pairs[0])
 
 
 def grad_cam(activation: Tensor, gradient: Tensor) -> Tensor:
@@ -81,7 +99,7 @@ def guided_grad_cam(subject: Subject, p: Cam) -> Steps:
     answer = yield from _layer_answer(subject, p)
     fixed = replace(subject, objective=subject.objective.fixed(answer.pairs[0]))
     guided = yield from guided_backprop(fixed, NoParameters())
-    return Maps(guided.values * _weighted_map(grad_cam, answer, subject, p))
+    return Maps(guided.values * _weighted_map(grad_cam, answer, subject, p), layer_findings(answer, p.layer))
 
 
 def eigen_cam(subject: Subject, p: Cam) -> Steps:
@@ -91,7 +109,8 @@ def eigen_cam(subject: Subject, p: Cam) -> Steps:
     """
     answer = yield Rows(subject.x, subject.objective, gradient=False, layers=layer_names(p.layer))
     maps = [first_principal_component(answer.activations[layer]).relu() for layer in layer_names(p.layer)]
-    return Maps(fuse_layers(maps, subject.x).expand(len(answer.scores), -1, -1, -1))
+    findings = layer_findings(answer, p.layer)
+    return Maps(fuse_layers(maps, subject.x).expand(len(answer.scores), -1, -1, -1), findings)
 
 
 def first_principal_component(activation: Tensor) -> Tensor:
@@ -113,10 +132,10 @@ def _layer_answer(subject: Subject, p: Cam) -> Generator[Rows, Answer, Answer]:
     return answer
 
 
-def _weighted_map(weighting: ChannelWeighting, answer: Answer, subject: Subject, p: Cam) -> Tensor:
-    """Return the fused maps [T, 1, H, W] of the requested layers."""
+def _weighted_map(weighting: ChannelWeighting, answer: Answer, subject: Subject, p: Cam, sign: int = 1) -> Tensor:
+    """Return the fused maps [T, 1, H, W] of the requested layers, from the gradients times `sign`."""
     maps = [
-        weighting(answer.activations[layer], answer.gradients[layer][:, 0]).sum(1, keepdim=True).relu()
+        weighting(answer.activations[layer], sign * answer.gradients[layer][:, 0]).sum(1, keepdim=True).relu()
         for layer in layer_names(p.layer)
     ]
     return fuse_layers(maps, subject.x)
@@ -166,6 +185,7 @@ GRAD_CAM_METHODS: Mapping[str, Method] = MappingProxyType(
             LAYER_NEEDS,
             forward_only,
             class_specific=False,
+            signed=False,
         ),
         "guided_grad_cam": Method(
             guided_grad_cam, Cam, "Selvaraju et al. 2017, arXiv:1610.02391", _GUIDED, _two_passes, local=True

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
-from torchserve_saliency.engine.rows import ChannelMask, Rows
+from torchserve_saliency.engine.rows import Answer, ChannelMask, Rows
 from torchserve_saliency.images.preprocessing import InputSpec
-from torchserve_saliency.methods.activation.grad_cams import LAYER_NEEDS, Cam, fuse_layers, upsample
+from torchserve_saliency.methods.activation.grad_cams import LAYER_NEEDS, Cam, fuse_layers, layer_findings, upsample
 from torchserve_saliency.methods.activation.layer_options import channels_option, layer_names, strongest_channels
 from torchserve_saliency.methods.base import CHUNK, Cost, Maps, Method, Steps, Subject
 
@@ -38,7 +38,7 @@ def score_cam(subject: Subject, p: GradientFreeCam) -> Steps:
     """
     answer = yield Rows(subject.x, subject.objective, gradient=False, layers=layer_names(p.layer))
     objective = subject.objective.fixed(answer.pairs[0])
-    maps = []
+    sums = []
     for layer in layer_names(p.layer):
         grid = answer.activations[layer]
         grid = grid[:, strongest_channels(grid, p.channels)]
@@ -46,8 +46,8 @@ def score_cam(subject: Subject, p: GradientFreeCam) -> Steps:
         for chunk in grid.split(CHUNK, 1):
             masked = yield Rows(subject.x * _masks(chunk, subject.x), objective, gradient=False)
             scores.append(masked.scores)
-        maps.append(_weighted_sum(torch.cat(scores, 1).softmax(1), grid))
-    return Maps(fuse_layers(maps, subject.x))
+        sums.append(_weighted_sum(torch.cat(scores, 1).softmax(1), grid))
+    return _signed_maps(sums, answer, subject, p)
 
 
 def ablation_cam(subject: Subject, p: GradientFreeCam) -> Steps:
@@ -59,7 +59,7 @@ def ablation_cam(subject: Subject, p: GradientFreeCam) -> Steps:
     answer = yield Rows(subject.x, subject.objective, gradient=False, layers=layer_names(p.layer))
     objective = subject.objective.fixed(answer.pairs[0])
     whole = answer.scores[:, :1]
-    maps = []
+    sums = []
     for layer in layer_names(p.layer):
         grid = answer.activations[layer]
         channels = strongest_channels(grid, p.channels)
@@ -69,8 +69,8 @@ def ablation_cam(subject: Subject, p: GradientFreeCam) -> Steps:
             without = yield Rows(rows, objective, gradient=False, channel_mask=ChannelMask(layer, chunk))
             scores.append(without.scores)
         lost = (whole - torch.cat(scores, 1)) / torch.where(whole == 0, 1, whole.abs())
-        maps.append(_weighted_sum(lost, grid[:, channels]))
-    return Maps(fuse_layers(maps, subject.x))
+        sums.append(_weighted_sum(lost, grid[:, channels]))
+    return _signed_maps(sums, answer, subject, p)
 
 
 def _masks(channels: Tensor, like: Tensor) -> Tensor:
@@ -81,13 +81,24 @@ def _masks(channels: Tensor, like: Tensor) -> Tensor:
 
 
 def _weighted_sum(weights: Tensor, grid: Tensor) -> Tensor:
-    """Return the positive part [T, 1, h, w] of the sum of channels [1, K, h, w] times weights [T, K]."""
-    return torch.einsum("tk,xkhw->txhw", weights.to(grid), grid).relu()
+    """Return the sum [T, 1, h, w] of channels [1, K, h, w] times weights [T, K]."""
+    return torch.einsum("tk,xkhw->txhw", weights.to(grid), grid)
+
+
+def _signed_maps(sums: Sequence[Tensor], answer: Answer, subject: Subject, p: GradientFreeCam) -> Maps:
+    """Return the positive parts of the layers' sums [T, 1, h, w] as maps; the negative parts are the opposing maps."""
+    return Maps(
+        fuse_layers([one.relu() for one in sums], subject.x),
+        layer_findings(answer, p.layer),
+        opposing=lambda: -fuse_layers([(-one).relu() for one in sums], subject.x),
+    )
 
 
 GRADIENT_FREE_CAM_METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        "score_cam": Method(score_cam, GradientFreeCam, "Wang et al. 2020, arXiv:1910.01279", LAYER_NEEDS, _cost),
+        "score_cam": Method(
+            score_cam, GradientFreeCam, "Wang et al. 2020, arXiv:1910.01279", LAYER_NEEDS, _cost, signed=False
+        ),
         "ablation_cam": Method(
             ablation_cam,
             GradientFreeCam,

@@ -39,7 +39,7 @@ def blur_integrated_gradients(subject: Subject, p: BlurIntegratedGradients) -> S
     most_blurred = scales.at(torch.tensor([p.max_sigma], dtype=torch.float64))
     clean, start_logits, objective = yield from evaluate_ends(subject, most_blurred)
     maps = yield from sum_along_path(_path(scales, p), objective)
-    return Maps(maps, completeness_findings(maps, clean.logits[0], start_logits, clean.pairs[0], objective.score))
+    return Maps(maps, completeness_findings(maps, clean.logits[0], start_logits, objective))
 
 
 def _path(scales: ScaleSpace, p: BlurIntegratedGradients) -> Iterator[tuple[Tensor, Tensor]]:

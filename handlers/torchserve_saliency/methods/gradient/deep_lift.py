@@ -10,7 +10,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from torchserve_saliency.engine.objective import Objective, evaluate
+from torchserve_saliency.engine.objective import Objective
 from torchserve_saliency.engine.rows import Answer, Rows
 from torchserve_saliency.images.preprocessing import InputSpec
 from torchserve_saliency.methods.base import Cost, Maps, Method, Need, Steps, Subject
@@ -40,16 +40,16 @@ def deep_lift(subject: Subject, p: DeepLift) -> Steps:
     difference. The gap is only rounding error if `propagation.rescale_rule` knows every operation of the network.
     """
     ends = torch.cat([subject.x, baseline(p.baseline, subject.x, subject.spec, p.seed)])
-    objective, is_logit = subject.objective, subject.objective.score == "logit"
-    if not is_logit or objective.against is not None:
+    objective, is_output = subject.objective, subject.objective.explains_output
+    if not is_output or objective.against is not None:
         # classes are resolved from the picture only: the baseline's logits might give target and against the same class
         clean = yield Rows(subject.x, objective, gradient=False)
         objective = objective.fixed(clean.pairs[0])
-    answer = yield Rows(ends, objective if is_logit else _log_probabilities(objective), mode=Rescale())
+    answer = yield Rows(ends, objective if is_output else _log_probabilities(objective), mode=Rescale())
     end_maps = answer.grad * (ends[0] - ends[1]).to(answer.grad)
-    maps = end_maps[:, 0] if is_logit else _probability_maps(end_maps, answer, objective)
-    pairs = objective.pairs or answer.pairs[0]
-    return Maps(maps, completeness_findings(maps, answer.logits[0], answer.logits[1:], pairs, objective.score))
+    maps = end_maps[:, 0] if is_output else _probability_maps(end_maps, answer, objective)
+    resolved = objective.fixed(objective.pairs or answer.pairs[0])
+    return Maps(maps, completeness_findings(maps, answer.logits[0], answer.logits[1:], resolved))
 
 
 def _log_probabilities(objective: Objective) -> Objective:
@@ -64,15 +64,15 @@ def _probability_maps(end_maps: Tensor, answer: Answer, objective: Objective) ->
     """Return the maps [T, C, H, W] of probabilities or log-probabilities, which sum to the difference in score.
 
     Let p and q be the probabilities of a class at the input and at the baseline. `end_maps` [K, 2, C, H, W] hold two
-    maps of the class's log-probability: one with the gradient of log-softmax at the input, one with that at the
-    baseline. Log-softmax is concave, so log p - log q lies between the sums of both maps, and a weighted mean of the
-    maps has this sum. It is the map of the log-probability. Times the logarithmic mean of p and q, which is
-    (p - q) / (log p - log q), it is the map of the probability.
+    maps of the class's log-probability: one with its gradient in the logits at the input, one with that at the
+    baseline. The logarithms of softmax, of sigmoid and of a positive output are concave, so log p - log q lies between
+    the sums of both maps, and a weighted mean of the maps has this sum. It is the map of the log-probability. Times the
+    logarithmic mean of p and q, which is (p - q) / (log p - log q), it is the map of the probability.
     """
     assert objective.pairs is not None
     sums, maps = end_maps.double().sum((2, 3, 4)).tolist(), {}
     for (index, _), (sum_p, sum_q), (map_p, map_q) in zip(answer.pairs[0], sums, end_maps, strict=True):
-        log_p, log_q = (evaluate(logits, (index, -1), "log_probability")[0] for logits in answer.logits)
+        log_p, log_q = (objective.columns.score(logits, index, "log_probability")[0] for logits in answer.logits)
         weight = _mixing_weight(sum_p, sum_q, log_p - log_q)
         scale = _logarithmic_mean(log_p, log_q) if objective.score == "probability" else 1.0
         maps[index] = (map_p * weight + map_q * (1 - weight)) * scale

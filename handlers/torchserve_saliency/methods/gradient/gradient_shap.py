@@ -51,7 +51,7 @@ def gradient_shap(subject: Subject, p: GradientShap) -> Steps:
         answer = yield Rows(starts, objective, gradient=False)
         logits.append(answer.logits)
     maps = (yield from sum_along_path(_points(subject, p), objective)) / p.samples
-    return Maps(maps, completeness_findings(maps, clean.logits[0], torch.cat(logits), clean.pairs[0], objective.score))
+    return Maps(maps, completeness_findings(maps, clean.logits[0], torch.cat(logits), objective))
 
 
 def _starts(subject: Subject, p: GradientShap, count: int) -> Iterator[Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import torch
@@ -45,11 +45,11 @@ def guided_integrated_gradients(subject: Subject, p: GuidedIntegratedGradients) 
     """
     start = baseline(p.baseline, subject.x, subject.spec, p.seed)
     clean, start_logits, objective = yield from evaluate_ends(subject, start)
-    pairs, score = clean.pairs[0], objective.score
+    pairs = clean.pairs[0]
     maps = subject.x.new_empty(len(pairs), *subject.x.shape[1:])
     for row, pair in enumerate(pairs):
-        maps[row] = yield from _follow_path(subject.x, start, Objective((pair[0],), None, score, (pair,)), p)
-    return Maps(maps, completeness_findings(maps, clean.logits[0], start_logits, pairs, score))
+        maps[row] = yield from _follow_path(subject.x, start, replace(objective, targets=pair[:1], pairs=(pair,)), p)
+    return Maps(maps, completeness_findings(maps, clean.logits[0], start_logits, objective))
 
 
 def _follow_path(

@@ -40,7 +40,7 @@ def integrated_gradients(subject: Subject, p: IntegratedGradients) -> Steps:
     start = baseline(p.baseline, subject.x, subject.spec, p.seed)
     clean, start_logits, objective = yield from evaluate_ends(subject, start)
     maps = yield from sum_along_path(straight_path(subject.x, start, p.steps), objective)
-    return Maps(maps, completeness_findings(maps, clean.logits[0], start_logits, clean.pairs[0], objective.score))
+    return Maps(maps, completeness_findings(maps, clean.logits[0], start_logits, objective))
 
 
 def straight_path(x: Tensor, start: Tensor, steps: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable
 import torch
 from torch import Tensor
 
-from torchserve_saliency.engine.objective import Objective, Pairs, evaluate
+from torchserve_saliency.engine.objective import Objective
 from torchserve_saliency.engine.rows import Answer, Rows
 from torchserve_saliency.methods.base import Subject
 
@@ -38,20 +38,23 @@ def evaluate_ends(subject: Subject, starts: Tensor) -> Generator[Rows, Answer, t
 
 
 def completeness_findings(
-    maps: Tensor, end: Tensor, starts: Tensor, pairs: Pairs, score: str
+    maps: Tensor, end: Tensor, starts: Tensor, objective: Objective
 ) -> tuple[dict[str, float], ...]:
     """Return the findings `score_difference` and `completeness_gap` for each target.
 
     `score_difference` is score(end) - mean score(starts), and `completeness_gap` the sum of the target's map minus that
-    difference. `maps` are [T, C, H, W]; `end` [K] and `starts` [n, K] are logits, scored for `pairs` of classes.
+    difference. `maps` are [T, C, H, W]; `end` [W] and `starts` [n, W] are logits, scored for the objective's classes,
+    which are fixed.
     """
-    differences = [_difference(end, starts, pair, score) for pair in pairs]
+    assert objective.pairs is not None
+    differences = [_difference(end, starts, pair, objective) for pair in objective.pairs]
     return tuple(
         {"score_difference": difference, "completeness_gap": float(attribution.double().sum()) - difference}
         for attribution, difference in zip(maps, differences, strict=True)
     )
 
 
-def _difference(end: Tensor, starts: Tensor, pair: tuple[int, int], score: str) -> float:
+def _difference(end: Tensor, starts: Tensor, pair: tuple[int, int], objective: Objective) -> float:
     """Return score(end) - mean score(starts), computed in float64."""
-    return evaluate(end, pair, score)[0] - sum(evaluate(start, pair, score)[0] for start in starts) / len(starts)
+    at_starts = sum(objective.evaluate(start, pair)[0] for start in starts)
+    return objective.evaluate(end, pair)[0] - at_starts / len(starts)

@@ -110,8 +110,15 @@ SMOOTH_GRAD_METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "smooth_grad": Method(smooth_grad, SmoothGrad, "Smilkov et al. 2017, arXiv:1706.03825", cost=_cost, local=True),
         "smooth_grad_squared": Method(
-            smooth_grad_squared, SmoothGrad, "Hooker et al. 2019, arXiv:1806.10758", cost=_cost, local=True
+            smooth_grad_squared,
+            SmoothGrad,
+            "Hooker et al. 2019, arXiv:1806.10758",
+            cost=_cost,
+            local=True,
+            signed=False,
         ),
-        "var_grad": Method(var_grad, SmoothGrad, "Adebayo et al. 2018, arXiv:1810.03307", cost=_cost, local=True),
+        "var_grad": Method(
+            var_grad, SmoothGrad, "Adebayo et al. 2018, arXiv:1810.03307", cost=_cost, local=True, signed=False
+        ),
     }
 )

@@ -1,0 +1,1 @@
+"""Inputs that people bring, taken from public threads, and the product's answer to each."""

@@ -1,0 +1,1 @@
+"""Image classifiers of Hugging Face's transformers, archived and tried with every method."""

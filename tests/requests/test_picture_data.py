@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.requests.test_query import png, read, read_error
+from torchserve_saliency.requests.picture_data import file_bytes
 
 
 def photo(kind: str = "PNG") -> bytes:
@@ -145,3 +146,14 @@ def test_d7_an_object_with_a_text_is_read(key: str) -> None:
 def test_a_method_without_a_picture_refuses_one_of_any_name() -> None:
     error = read_error({"image": png(), "method": b"activation_maximization", "target": b"1"})
     assert (error.status, error.option) == (400, "data")
+
+
+@pytest.mark.parametrize("text", [b" " * 200_000, b"a" * 200_000 + b" " * 200_000, b"data:," + b"\n" * 200_000])
+def test_long_text_that_ends_in_another_byte_is_read_in_one_pass(text: bytes) -> None:
+    """A regular expression that backtracks would not end on it."""
+    assert file_bytes(text + b"\x01") == text + b"\x01"
+
+
+@pytest.mark.parametrize("data", [b"not a picture", b"hello", b"=", b"'"])
+def test_text_in_a_file_that_is_not_base64_is_no_picture(data: bytes) -> None:
+    assert file_bytes(data) == data

@@ -38,7 +38,8 @@ def read_pictures(tensor: Mapping[str, object], classifier: Classifier) -> list[
     if read is not _texts:
         shape = _batched(shape, read)
     if -1 in shape:
-        shape = _inferred(shape, _count(data, read))
+        data = _listed(data) if read is _texts else _numbers(data)
+        shape = _inferred(shape, len(data) if isinstance(data, list) else data.size)
     if read is _texts or len(shape) == 4:
         check_count(shape[0] if shape else 1, classifier, "inputs")
     return read(data, shape, classifier)
@@ -57,14 +58,6 @@ def _shape(value: object) -> tuple[int, ...]:
 def _batched(shape: tuple[int, ...], read: Reader) -> tuple[int, ...]:
     """Return the shape of a tensor with a first axis for the pictures: [C, H, W] and [H, W, C] are one picture."""
     return (1, *shape) if len(shape) == 3 and read in (_floats, _bytes) else shape
-
-
-def _count(data: object, read: Reader) -> int:
-    """Return the number of values of a tensor."""
-    if read is _texts:
-        return len(_listed(data))
-    values = data if isinstance(data, np.ndarray) else _numbers(data)
-    return int(values.size)
 
 
 def _inferred(shape: tuple[int, ...], count: int) -> tuple[int, ...]:
@@ -118,7 +111,7 @@ def _bytes(data: object, shape: tuple[int, ...], classifier: Classifier) -> list
 
 def _files(data: object, shape: tuple[int, ...], classifier: Classifier) -> list[object]:
     """Return the bytes of picture files in a tensor [N, length] or [length], as Triton's clients send them, if any."""
-    values = data if isinstance(data, np.ndarray) else _numbers(data)
+    values = _numbers(data)
     if values.dtype.kind not in "iu" or values.size != math.prod(shape) or not values.size:
         return []
     rows = values.reshape(1, -1) if len(shape) == 1 else values.reshape(shape)
@@ -150,7 +143,7 @@ def _sides(spec: InputSpec) -> tuple[int, int, int]:
 
 def _values(data: object, shape: tuple[int, ...], kinds: str) -> NDArray[np.generic]:
     """Return the numbers of a flat or nested list as an array of the tensor's shape."""
-    values = data if isinstance(data, np.ndarray) else _numbers(data)
+    values = _numbers(data)
     count = math.prod(shape)
     shapes = ((count,), shape, shape[1:] if shape[0] == 1 else shape)
     if values.dtype.kind not in kinds or values.size != count or not count or values.shape not in shapes:
@@ -160,10 +153,12 @@ def _values(data: object, shape: tuple[int, ...], kinds: str) -> NDArray[np.gene
 
 
 def _numbers(data: object) -> NDArray[np.generic]:
-    """Return a list of numbers as an array int64 or float64 of its shape, or an empty array if it is anything else.
+    """Return an array, or a list of numbers as an array int64 or float64 of its shape; if it is neither, an empty one.
 
     The array is of Python objects first, as numpy would pad every text in the list to the length of the longest.
     """
+    if isinstance(data, np.ndarray):
+        return data
     empty = np.empty(0, object)
     try:
         objects = np.asarray(data, object) if isinstance(data, list) else empty

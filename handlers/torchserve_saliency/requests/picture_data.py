@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import string
 from urllib.parse import unquote
 
 import numpy as np
@@ -42,7 +43,8 @@ _PICTURE_NAMES = frozenset(
     ]
 )
 _OBJECT_KEYS = ("b64", "base64", "bytes", "image_bytes", "content", "data")  # of an object with one field, base64 text
-_TEXT = re.compile(rb"\s*(?:b?[\"'])?((?i:data):[^,]{0,200},)?[A-Za-z0-9+/_%\s-]+={0,2}[\"']?\s*")
+_DATA_URL = re.compile(rb"(?:b?[\"'])?data:[^,]{0,200},", re.IGNORECASE)
+_TEXT_BYTES = (string.ascii_letters + string.digits + string.whitespace + "+/_%-=\"'").encode()
 _QUOTED = re.compile(r"b?([\"'])(.*)\1", re.DOTALL)  # as JSON or Python write a text, or Python bytes
 _MAGIC = tuple((offset, magic) for offset, magic, _ in (*MAGIC_NUMBERS, *REFUSED_MAGIC_NUMBERS))
 NO_TEXT = (b"\xff", b"\x89", b"\0")  # first bytes of JPEG, PNG and others that no text begins with
@@ -124,15 +126,19 @@ def _decoded_if_text(data: bytes) -> bytes:
     A file that is only text cannot be a picture of an accepted format, so there is one reading. Raise RequestError 400
     for a data URL that is not valid; other text is no picture.
     """
-    if data[:1] in NO_TEXT or not (match := _TEXT.fullmatch(data)):
+    if data[:1] in NO_TEXT:
+        return data
+    text = data.strip()
+    url = _DATA_URL.match(text)
+    if text[url.end() if url else 0 :].translate(None, _TEXT_BYTES):  # not a regular expression, which can backtrack
         return data
     try:
-        decoded = _decode_base64(data.decode("ascii"))
+        decoded = _decode_base64(text.decode("ascii", "replace"))
     except RequestError:
-        if match[1]:
+        if url:
             raise
         return data
-    return decoded if match[1] or has_magic_number(decoded) else data
+    return decoded if url or has_magic_number(decoded) else data
 
 
 def _decode_base64(text: str) -> bytes:

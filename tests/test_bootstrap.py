@@ -24,6 +24,7 @@ serve = []
 timm = []
 hf = []
 openclip = []
+heic = []
 dev = ["pip"]
 """
 

@@ -21,7 +21,8 @@ from torchserve_saliency.engine.metrics import BatchMetrics
 from torchserve_saliency.engine.scheduler import Progress, Scheduler
 from torchserve_saliency.engine.worker import WorkerThreads
 from torchserve_saliency.errors import ModelError, RequestError, to_request_error
-from torchserve_saliency.images.picture_kinds import CHANNELS, PictureLike
+from torchserve_saliency.images.picture_kinds import PictureLike
+from torchserve_saliency.images.pixel_modes import CHANNELS
 from torchserve_saliency.jobs import Job, job, network_inputs
 from torchserve_saliency.methods.activation.layer_options import LayerNames, layer_names
 from torchserve_saliency.model.classifier import Classifier, load_classifier, noise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email import message_from_bytes
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,30 +14,8 @@ from typing import Any
 import torch
 
 from saliency_handler import SaliencyHandler
+from tools.zoo.in_process_server import Context
 from torchserve_saliency.explainer import Explainer
-
-
-@dataclass
-class Context:
-    """The part of ts.context.Context that the handler uses, for one request."""
-
-    status: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
-
-    def get_all_request_header(self, index: int) -> Mapping[str, str]:
-        return {"explain": "True", "url_path": ""}
-
-    def get_request_id(self, index: int) -> None:
-        return None
-
-    def set_response_status(self, code: int, phrase: str, index: int) -> None:
-        self.status = code
-
-    def set_response_content_type(self, index: int, value: str) -> None:
-        self.headers["Content-Type"] = value
-
-    def set_response_header(self, index: int, name: str, value: str) -> None:
-        self.headers[name] = value
 
 
 @dataclass
@@ -89,7 +67,7 @@ class _RequestHandler(BaseHTTPRequestHandler):
             server.busy -= 1
 
     def _handled(self, fields: dict[str, bytes]) -> tuple[int, Mapping[str, str], bytes]:
-        context: Any = Context()
+        context: Any = Context({}, {})
         with self.server.lock, torch.inference_mode(False):
             (body,) = self.server.handler.handle([dict(fields)], context)
         return context.status, context.headers, body

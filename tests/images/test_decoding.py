@@ -17,7 +17,7 @@ from PIL import Image, ImageFile
 
 from torchserve_saliency.errors import RequestError
 from torchserve_saliency.images.decoding import read
-from torchserve_saliency.images.image_formats import accepted_formats
+from torchserve_saliency.images.image_formats import PLAIN_FORMATS, accepted_formats
 from torchserve_saliency.images.preprocessing import InputSpec, Picture, decode
 
 LIMIT = 1_000_000
@@ -161,7 +161,8 @@ def test_other_formats_are_refused(name: str) -> None:
         (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "looks like SVG"),
     ],
 )
-def test_the_error_names_data_that_is_not_a_picture(data: bytes, message: str) -> None:
+def test_the_error_names_data_that_is_not_a_picture(data: bytes, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torchserve_saliency.images.image_formats.image_formats", lambda: PLAIN_FORMATS)
     error = refusal(data)
     assert (error.status, error.kind) == (415, "UnsupportedImageException")
     assert message in error.message

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from io import BytesIO
-from types import ModuleType
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile, features
+from PIL import Image, features
 
 from torchserve_saliency.errors import RequestError
 from torchserve_saliency.images import image_formats
@@ -95,40 +94,35 @@ def test_without_pillow_heif_heic_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     assert image_formats.accepted_formats() in error.message
 
 
-class FakeHeif(ImageFile.ImageFile):
-    """A decoder that knows the size of a HEIC file only, and shows it in red."""
-
-    format = "HEIF"
-
-    def _open(self) -> None:
-        self._mode = "RGB"
-        self._size = (8, 4)
-
-    def load(self) -> None:
-        self.im = Image.new("RGB", self.size, "red").im
+def heic(**options: object) -> bytes:
+    """Return a HEIC file of the picture, or skip the test."""
+    package = pytest.importorskip("pillow_heif", reason="the test needs the package pillow-heif (extra heic)")
+    package.register_heif_opener()
+    stream = BytesIO()
+    picture().save(stream, "HEIF", quality=100, chroma=444, **options)
+    return stream.getvalue()
 
 
-@pytest.fixture
-def _pillow_heif(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    module = ModuleType("pillow_heif")
-    module.register_heif_opener = lambda: Image.register_open("HEIF", FakeHeif)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "pillow_heif", module)
-    yield
-    Image.OPEN.pop("HEIF", None)
-    if "HEIF" in Image.ID:
-        Image.ID.remove("HEIF")
-
-
-@pytest.mark.usefixtures("_pillow_heif")
 def test_heic_is_read_if_pillow_heif_is_installed() -> None:
     """D2: HEIC with the package."""
-    image = read(HEIC, LIMIT)
-    assert image.size == (8, 4)
-    assert image.convert("RGB").getpixel((3, 3)) == (255, 0, 0)
+    image = read(heic(), LIMIT)
+    assert np.abs(np.asarray(image.convert("RGB")).astype(int) - np.asarray(picture())).max() <= 6
     assert image_formats.accepted_formats().endswith("HEIC")
 
 
-@pytest.mark.usefixtures("_pillow_heif")
+def test_heic_is_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = read(heic(exif=exif.tobytes()), LIMIT)
+    wanted = np.asarray(picture().transpose(Image.Transpose.ROTATE_270)).astype(int)
+    assert np.abs(np.asarray(image.convert("RGB")) - wanted).max() <= 6
+
+
+def test_a_truncated_heic_is_refused() -> None:
+    data = heic()
+    assert refusal(data[: len(data) // 2]).kind == "TruncatedImageException"
+
+
 @pytest.mark.parametrize(
     ("brands", "wanted"),
     [
@@ -143,6 +137,7 @@ def test_heic_is_read_if_pillow_heif_is_installed() -> None:
 def test_avif_and_heic_are_told_apart_by_their_brands(
     brands: bytes, wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_formats, "_decodes_avif", lambda: True)
+    for known in ("_decodes_avif", "_registers_heic"):
+        monkeypatch.setattr(image_formats, known, lambda: True)
     data = (8 + len(brands)).to_bytes(4, "big") + b"ftyp" + brands + b"\0\0\0\x20metaavifheic"
     assert image_formats.boxed_formats(data) == (wanted,)

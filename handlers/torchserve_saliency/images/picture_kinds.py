@@ -17,13 +17,13 @@ from torch import Tensor
 
 from torchserve_saliency.errors import RequestError, bad_option
 from torchserve_saliency.images.decoding import upright
+from torchserve_saliency.images.pixel_modes import CHANNELS
 
 Pixels = NDArray[np.uint8]
 NetworkInput = NDArray[np.float32]
 PictureLike = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[Any] | Tensor
 """A picture: a path, the bytes of a file, an open file, a Pillow image, an array or a tensor (see `read_kind`)."""
 
-CHANNELS = (1, 3, 4)
 _KINDS = "a path, bytes, an open file, a PIL.Image, a numpy array or a torch tensor"
 _RANGES: Mapping[str, str] = MappingProxyType(
     {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
@@ -15,6 +15,12 @@ from torchvision import models
 from tools.huggingface.networks import CONFIGURATIONS, Logits, classifier
 from torchserve_saliency.errors import ModelError
 from torchserve_saliency_cli.exporting.export import Exported, export
+
+
+def transformers_classifier(name: str) -> Any:
+    """Return a small classifier; skip the test if the package is not installed."""
+    pytest.importorskip("transformers", reason="the test needs the package transformers (extra hf)")
+    return classifier(name)
 
 
 def pictures(count: int, side: int = 64, seed: int = 5) -> Tensor:
@@ -39,14 +45,14 @@ def assert_equal_in_values_and_gradients(network: nn.Module, built: nn.Module, s
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_a_classifier_of_transformers_is_the_same_afterwards(name: str) -> None:
-    network = Logits(classifier(name))
+    network = Logits(transformers_classifier(name))
     result = exported(network)
     assert_equal_in_values_and_gradients(network, result.network)
 
 
 @pytest.mark.parametrize("name", ["ViT", "Swin", "ConvNext"])
 def test_layers_keep_their_names_and_the_layers_of_torch_their_types(name: str) -> None:
-    network = classifier(name)
+    network = transformers_classifier(name)
     built = exported(Logits(network)).network
     ours = {path: type(module) for path, module in built.named_modules()}
     plain = {
@@ -59,7 +65,7 @@ def test_layers_keep_their_names_and_the_layers_of_torch_their_types(name: str) 
 
 
 def test_the_source_imports_torch_alone_and_names_no_device() -> None:
-    result = exported(Logits(classifier("Beit")))
+    result = exported(Logits(transformers_classifier("Beit")))
     tree = ast.parse(result.code)
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
@@ -69,7 +75,7 @@ def test_the_source_imports_torch_alone_and_names_no_device() -> None:
 
 
 def test_equal_parts_share_one_class() -> None:
-    code = exported(Logits(classifier("ViT"))).code
+    code = exported(Logits(transformers_classifier("ViT"))).code
     assert code.count("class ViTLayer") == 1
     assert code.count("'layernorm_before': nn.LayerNorm") == 2
 
@@ -158,7 +164,7 @@ def test_a_module_that_is_called_twice_is_one_module() -> None:
 
 
 def test_a_function_that_methods_intercept_is_called_by_its_public_name() -> None:
-    code = exported(Logits(classifier("ViT"))).code
+    code = exported(Logits(transformers_classifier("ViT"))).code
     assert "F.scaled_dot_product_attention(" in code
     assert "F.gelu(" in code
     assert "torch.ops" not in code

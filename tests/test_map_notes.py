@@ -19,6 +19,7 @@ from torchserve_saliency.errors import RequestError
 from torchserve_saliency.explainer import Explainer
 from torchserve_saliency.map_notes import finer_layer
 from torchserve_saliency.methods import METHODS
+from torchserve_saliency.methods.activation import grad_cams
 from torchserve_saliency.model.classifier import Classifier
 from torchserve_saliency.responses.encoding import encode
 
@@ -199,3 +200,18 @@ def test_f4_the_finer_layer_is_a_block_with_the_deepest_fine_grid() -> None:
     assert finer_layer("d", {"c": (5, 5), "d": (4, 4)}) == "c"
     assert finer_layer("d", {"d": (4, 4)}) is None
     assert finer_layer("not there", grids) is None
+
+
+def test_the_opposing_map_is_not_computed_for_a_map_with_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class activation map would otherwise cost twice as much."""
+    signs: list[int] = []
+    own = grad_cams._weighted_map
+
+    def counted(*args: Any, **sign: int) -> Tensor:
+        signs.append(sign.get("sign", 1))
+        return own(*args, **sign)
+
+    monkeypatch.setattr(grad_cams, "_weighted_map", counted)
+    explainer = Explainer(classifier(made(OneSided)))
+    assert explainer.explain(picture(1), method="grad_cam", target=0).maps[0].saliency.any()
+    assert signs == [1]

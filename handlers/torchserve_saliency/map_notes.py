@@ -21,8 +21,8 @@ Grid = tuple[int, int]
 class MapContext:
     """How a map was made: its parameters and findings, and the grids of the network's layers in order.
 
-    `local` is true if the map is a gradient. `has_opposite` tells if the part that the options or the method removed
-    has values: that of the other polarity, or the opposing map of a class activation map.
+    `local` is true if the map is a gradient. `has_opposite` is for an empty map: it tells if the part that the options
+    or the method removed has values, that of the other polarity, or the opposing map of a class activation map.
     """
 
     parameters: Mapping[str, Any]
@@ -42,17 +42,22 @@ def noted(
 ) -> dict[str, Any]:
     """Return the findings on the map of target `index`, with `notes` added if there are any: a list of texts."""
     method, polarity = METHODS[query.options.method], query.options.polarity
-    rest = maps.values if maps.opposing is None or polarity == "negative" else maps.opposing()
     score = "output" if query.head.activation.identity else query.options.score
     context = MapContext(
         parameters={"polarity": polarity, "score": score, **asdict(query.parameters)},  # type: ignore[call-overload]
         findings=found,
         grids=grids,
         local=method.local,
-        has_opposite=bool(rest[index].any()),
+        has_opposite=not saliency.any() and _has_opposite(maps, index, polarity),
     )
     notes = map_notes(saliency, context)
     return {**found, "notes": notes} if notes else dict(found)
+
+
+def _has_opposite(maps: Maps, index: int, polarity: str) -> bool:
+    """Tell if the part of a map that was removed has values; it is only needed, and computed, for an empty map."""
+    rest = maps.values if maps.opposing is None or polarity == "negative" else maps.opposing()
+    return bool(rest[index].any())
 
 
 def map_notes(saliency: NDArray[np.float32], context: MapContext) -> list[str]:

@@ -16,10 +16,11 @@ from tests.test_explainer import picture
 from tests.test_handler import EXPLAIN, ask, handler
 from torchserve_saliency.errors import RequestError
 from torchserve_saliency.explainer import Explainer
+from torchserve_saliency.images.pixel_modes import on_white
 from torchserve_saliency.responses.drawing import draw_target
 from torchserve_saliency.responses.encoding import encode
 from torchserve_saliency.responses.explanation import View
-from torchserve_saliency.responses.photo_formats import on_white, to_photo
+from torchserve_saliency.responses.photo_formats import to_photo
 
 __all__ = ["handler"]
 FORMATS = ("jpeg", "webp")

@@ -74,7 +74,7 @@ def _opaque(image: Image.Image, alpha: str) -> Image.Image:
     if alpha == "key" and isinstance(image.info.get("transparency"), int | tuple):
         image = image.convert("RGB")  # the colour of the key is now that of the RGB picture
     if alpha == "white" or (alpha == "key" and image.mode == "RGB" and "transparency" in image.info):
-        return _composite_on_white(_with_alpha(image))
+        return on_white(_with_alpha(image))
     return _with_alpha(image).convert("RGB")
 
 
@@ -83,7 +83,10 @@ def _with_alpha(image: Image.Image) -> Image.Image:
     return straight if straight.mode == "RGBA" else straight.convert("RGBA")
 
 
-def _composite_on_white(image: Image.Image) -> Image.Image:
+def on_white(image: Image.Image) -> Image.Image:
+    """Return an image as RGB, with the transparent pixels of mode RGBA on white."""
+    if image.mode != "RGBA":
+        return image.convert("RGB")
     white = Image.new("RGB", image.size, "white")
     white.paste(image, mask=image)
     return white

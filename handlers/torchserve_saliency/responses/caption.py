@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageDraw
 
+from torchserve_saliency.images.pixel_modes import on_white
 from torchserve_saliency.methods.base import Shows
 from torchserve_saliency.responses.colormap import ColourScale
 from torchserve_saliency.responses.explanation import Explanation, Prediction, TargetMap
 from torchserve_saliency.responses.lettering import font, is_drawable, width, wrapped
-from torchserve_saliency.responses.photo_formats import on_white
 
 LEAST_WIDTH = 224  # pixels of a panel; smaller ones are enlarged by a whole factor
 MOST_PIXELS = 16_000_000  # of an enlarged panel

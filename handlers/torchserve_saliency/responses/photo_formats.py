@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from torchserve_saliency.errors import RequestError
+from torchserve_saliency.images.pixel_modes import on_white
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,3 @@ def to_photo(picture: Image.Image, name: str, max_bytes: int) -> bytes:
         if len(data) <= max_bytes // 2:
             break
     return data
-
-
-def on_white(picture: Image.Image) -> Image.Image:
-    """Return a picture in mode RGB, with transparent pixels on white."""
-    if picture.mode != "RGBA":
-        return picture.convert("RGB")
-    white = Image.new("RGB", picture.size, "white")
-    white.paste(picture, mask=picture.getchannel("A"))
-    return white

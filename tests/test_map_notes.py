@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -205,7 +206,7 @@ def test_f4_the_finer_layer_is_a_block_with_the_deepest_fine_grid() -> None:
 def test_the_opposing_map_is_not_computed_for_a_map_with_values(monkeypatch: pytest.MonkeyPatch) -> None:
     """A class activation map would otherwise cost twice as much."""
     signs: list[int] = []
-    own = grad_cams._weighted_map
+    own: Callable[..., Tensor] = grad_cams._weighted_map
 
     def counted(*args: Any, **sign: int) -> Tensor:
         signs.append(sign.get("sign", 1))

@@ -58,13 +58,14 @@ class _RequestHandler(BaseHTTPRequestHandler):
             server.most_busy = max(server.busy, server.most_busy)
             server.requests.append(Recorded(self.path, self.headers, fields))
             first = server.first.pop(0) if server.first else ()
-        if first is None:
+        answer = first if first is None else first or self._handled(fields)
+        with server.lock:
+            server.busy -= 1  # before the reply, since a client may send its next request as soon as it has it
+        if answer is None:
             self.close_connection = True
             self.connection.close()  # without a reply
         else:
-            self._reply(*(first or self._handled(fields)))
-        with server.lock:
-            server.busy -= 1
+            self._reply(*answer)
 
     def _handled(self, fields: dict[str, bytes]) -> tuple[int, Mapping[str, str], bytes]:
         context: Any = Context({}, {})

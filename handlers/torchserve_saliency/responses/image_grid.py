@@ -16,14 +16,18 @@ TILE = 64  # longer side of a tile in pixels, at most, if its cells are enlarged
 GAP = 2  # pixels between tiles
 
 
-def concatenate(images: Sequence[Image.Image]) -> Image.Image:
-    """Return pictures of one size side by side, without a gap, so that they can be split again at equal widths."""
-    mode = "RGBA" if any(image.mode == "RGBA" for image in images) else "RGB"
-    row = Image.new(mode, (sum(image.width for image in images), max(image.height for image in images)))
+def concatenate(images: Sequence[Image.Image], gap: int = 0) -> Image.Image:
+    """Return pictures side by side, with transparent gaps of `gap` pixels between them.
+
+    Pictures of one size without a gap can be split again at equal widths.
+    """
+    mode = "RGBA" if any(image.mode == "RGBA" for image in images) or (gap and len(images) > 1) else "RGB"
+    width = sum(image.width + gap for image in images) - gap
+    row = Image.new(mode, (width, max(image.height for image in images)))
     left = 0
     for image in images:
         row.paste(image.convert(mode), (left, 0))
-        left += image.width
+        left += image.width + gap
     return row
 
 

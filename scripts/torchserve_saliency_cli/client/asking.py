@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from torchserve_saliency.errors import RequestError
 from torchserve_saliency.methods import ALIASES, METHODS
 from torchserve_saliency.methods.base import Shows
 from torchserve_saliency.requests.python_message import unreadable
 from torchserve_saliency.responses.display import PICTURE_SUFFIXES, DisplayedExplanation, picture_file, received_images
 from torchserve_saliency.responses.explanation import View
+from torchserve_saliency.responses.image_grid import concatenate
 from torchserve_saliency.spelling import find_spelling
 from torchserve_saliency_cli.client.client import Client
 from torchserve_saliency_cli.client.errors import RefusedError, UnreachableError
@@ -138,20 +137,7 @@ def save(explanation: DisplayedExplanation, view: Mapping[str, Any], out: Path) 
     if not pictures:
         chosen = dict(view) if explanation.shows is Shows.SALIENCY else {}
         pictures = [explanation.image(index=index, **chosen) for index in range(len(explanation.maps))]
-    data = picture_file(side_by_side(pictures), out.suffix)
+    data = picture_file(concatenate(pictures, GAP), out.suffix)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(data)
     return out
-
-
-def side_by_side(pictures: Sequence[Image.Image]) -> Image.Image:
-    """Return the pictures in one row with transparent gaps."""
-    if len(pictures) == 1:
-        return pictures[0]
-    width = sum(picture.width + GAP for picture in pictures) - GAP
-    row = Image.new("RGBA", (width, max(picture.height for picture in pictures)))
-    left = 0
-    for picture in pictures:
-        row.paste(picture.convert("RGBA"), (left, 0))
-        left += picture.width + GAP
-    return row

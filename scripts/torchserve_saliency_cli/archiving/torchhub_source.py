@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -44,15 +47,29 @@ def torchhub_source(args: ArchiveArguments, arch: str) -> Source:
             f"--weights '{args.weights}' does not apply to {arch}: its arguments choose the weights, as in "
             "--arguments '{\"pretrained\": false}', or --weights gives a file"
         )
-    network = _loaded(place, entry, args)
-    match = None
-    if args.weights_file:
-        match = checked_match(read_weights(args.weights_file), network, args)
-        fill(network, match.state)
-    spec = own_input(args)
-    source = "folder" if Path(place).is_dir() else "repository"
-    origin = f"{TORCH_HUB}{Path(place).resolve().name if source == 'folder' else place}:{entry}"
-    return exported_source(_with_one_output(network, spec, args), spec, args.labels, origin, match=match)
+    local = Path(place).is_dir()
+    origin = f"{TORCH_HUB}{Path(place).resolve().name if local else place}:{entry}"
+    with _modules_forgotten(Path(place) if local else Path(torch.hub.get_dir())):
+        network = _loaded(place, entry, args)
+        match = None
+        if args.weights_file:
+            match = checked_match(read_weights(args.weights_file), network, args)
+            fill(network, match.state)
+        spec = own_input(args)
+        return exported_source(_with_one_output(network, spec, args), spec, args.labels, origin, match=match)
+
+
+@contextmanager
+def _modules_forgotten(folder: Path) -> Iterator[None]:
+    """Remove the new modules of a folder afterwards: `torch.hub` leaves them, and other files may have their names."""
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if name not in before and file and folder.resolve() in Path(file).resolve().parents:
+                del sys.modules[name]
 
 
 def _loaded(place: str, entry: str, args: ArchiveArguments) -> nn.Module:

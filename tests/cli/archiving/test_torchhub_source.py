@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,9 +68,11 @@ def run(folder: Path, *words: object) -> int:
 def test_an_entry_is_archived_with_its_arguments_and_without_its_code(repository: Path, tmp_path: Path) -> None:
     torch.manual_seed(3)
     network = torch.hub.load(str(repository), "small", source="local", trust_repo=True, classes=5).eval()
+    assert sys.modules.pop("blocks").Small is type(network)
     torch.save(network.state_dict(), tmp_path / "net.pt")
     words = ("--arguments", '{"classes": 5}', "--weights", tmp_path / "net.pt")
     assert run(tmp_path, "--arch", f"torchhub:{repository}:small", *words) == 0
+    assert "blocks" not in sys.modules  # the name is free for the files of another network
     explainer = Explainer.load(tmp_path / "net.mar")
     x = torch.randn(3, 3, 32, 32)
     torch.testing.assert_close(explainer.classifier.network(x), network(x)["logits"])

@@ -19,7 +19,7 @@ demo: environment
 	$(RUN) scripts/demo.py
 
 test: environment
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup $(ARGS)
 
 check: environment
 	$(RUN) -m ruff check .

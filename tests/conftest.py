@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))  # before torch is imported
+PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, min(2, os.cpu_count() or 1) // PROCESSES)))  # before torch
 
 import importlib
 import io
@@ -51,11 +52,14 @@ EXTRA_ARGUMENTS: Mapping[str, Sequence[str]] = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test that uses the live server."""
+    """Mark each test that uses the live server. If there are several processes, one runs all of these tests."""
     for item in items:
-        if "server" in getattr(item, "fixturenames", ()):
+        fixtures = getattr(item, "fixturenames", ())
+        if "server" in fixtures:
             item.add_marker(pytest.mark.server)
+        item.add_marker(pytest.mark.xdist_group("server" if "model_store" in fixtures else str(item.path)))
 
 
 @pytest.fixture(scope="session")

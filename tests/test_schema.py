@@ -24,7 +24,7 @@ class Example:
     count: int = option(5, Integer(1, 9), "how many")
     share: float = option(0.5, Number(0, 1), "how much")
     sure: bool = option(False, Boolean(), "whether")
-    kind: str = option("plain", Choice(("plain", "fancy")), "which")
+    kind: str = option("plain", Choice(("plain", "fancy")), "which", unit="kinds")
     name: str | None = option(None, Text(8), "who")
 
 
@@ -94,10 +94,11 @@ def test_any_value_is_parsed_within_bounds_or_refused(name: str, sent: object) -
         assert example.kind in ("plain", "fancy")
 
 
-def test_the_description_has_types_defaults_and_bounds() -> None:
+def test_the_description_has_types_defaults_bounds_and_texts() -> None:
     described = describe(Example)
-    assert described["count"] == {"type": "integer", "minimum": 1, "maximum": 9, "default": 5}
-    assert described["kind"] == {"type": "string", "choices": ["plain", "fancy"], "default": "plain"}
+    assert described["count"] == {"type": "integer", "minimum": 1, "maximum": 9, "default": 5, "help": "how many"}
+    kind = {"type": "string", "choices": ["plain", "fancy"], "default": "plain", "help": "which", "unit": "kinds"}
+    assert described["kind"] == kind
 
 
 def test_null_is_ignored_if_null_is_the_default() -> None:

@@ -128,9 +128,12 @@ class Text:
         return {"type": "string"}
 
 
-def option(default: Any, type: OptionType, help: str) -> Any:
-    """Return a dataclass field of this type; the result is `Any`, as that of `dataclasses.field`."""
-    return field(default=default, metadata={"type": type, "help": help})
+def option(default: Any, type: OptionType, help: str, *, unit: str = "") -> Any:
+    """Return a dataclass field of this type; the result is `Any`, as that of `dataclasses.field`.
+
+    `help` is one line for a form, and `unit` the word to write after the value, if it has a unit.
+    """
+    return field(default=default, metadata={"type": type, "help": help, "unit": unit})
 
 
 def option_types(schema: type) -> dict[str, OptionType]:
@@ -139,8 +142,16 @@ def option_types(schema: type) -> dict[str, OptionType]:
 
 
 def describe(schema: type) -> dict[str, dict[str, object]]:
-    """Return the type, default and bounds of each option as JSON values, for the describe route."""
-    return {f.name: f.metadata["type"].describe() | {"default": f.default} for f in fields(schema)}
+    """Return the type, bounds, default, help text and unit of each option as JSON values, for the describe route.
+
+    An option without a unit has no entry `unit`.
+    """
+    return {f.name: f.metadata["type"].describe() | {"default": f.default} | _texts(f.metadata) for f in fields(schema)}
+
+
+def _texts(metadata: Mapping[str, str]) -> dict[str, object]:
+    """Return the texts of an option that a form shows: its help text, and its unit if it has one."""
+    return {name: metadata[name] for name in ("help", "unit") if metadata[name]}
 
 
 def read(schema: Callable[..., T], values: Mapping[str, object]) -> T:

@@ -8,8 +8,7 @@ from PIL import Image
 
 from torchserve_saliency.errors import RequestError
 from torchserve_saliency.images.image_formats import PLAIN_FORMATS, accepted_formats, boxed_formats
-from torchserve_saliency.images.input_spec import WHITE
-from torchserve_saliency.images.pixel_modes import bits_per_channel, is_deep
+from torchserve_saliency.images.pixel_modes import WHITE, bits_per_channel, is_deep
 
 MAGIC_NUMBERS = (
     (0, b"\xff\xd8\xff", "JPEG"),

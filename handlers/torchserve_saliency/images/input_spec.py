@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from torchserve_saliency.images.pixel_modes import WHITE
+
 Resampling = Image.Resampling
 INTERPOLATIONS = {
     "nearest": Resampling.NEAREST,
@@ -27,7 +29,6 @@ TORCH_INTERPOLATIONS = ("nearest", "nearest-exact", "bilinear", "bicubic", "lanc
 NORMALISATIONS = ("stepwise", "fused", "scaled")
 CHANNEL_ORDERS = ("rgb", "bgr")
 ALPHAS = ("white", "drop", "key")
-WHITE = 65535
 RESCALE = 1 / 255
 
 

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from torchserve_saliency.errors import RequestError
-from torchserve_saliency.images.input_spec import WHITE
 
+WHITE = 65535  # the level of a 16-bit picture that means 1.0
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 OPAQUE_MODES = ("1", "L", "P", "RGB")

@@ -114,7 +114,8 @@ class Method:
     """An entry of the table of methods.
 
     `function(subject, parameters)` yields rows, starting with the clean picture: its logits are the predictions.
-    `parameters` is the schema of the parameters, and `cost(parameters, input)` the most passes that they need.
+    `parameters` is the schema of the parameters, and `cost(parameters, input)` the most passes that they need. `help`
+    tells a person in one line what the map shows.
     `fit(parameters, input)` fills in values that depend on the input's size, and raises RequestError 400 if a value
     does not fit the input. If `local` is true, maps are gradients in units of score per unit of input; otherwise they
     are shares of the score. `shows` is the kind of the maps. If `class_specific` is false, the map is the same for
@@ -124,6 +125,7 @@ class Method:
     function: Callable[[Subject, Any], Steps]
     parameters: type
     paper: str
+    help: str
     needs: tuple[Need, ...] = ()
     cost: Callable[[Any, InputSpec], Cost] = one_pass
     fit: Callable[[Any, InputSpec], Any] = keep_parameters

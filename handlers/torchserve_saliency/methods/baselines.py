@@ -17,13 +17,13 @@ UNIFORM = "uniform"  # the only random baseline
 
 def baseline_option() -> str:
     """Return the dataclass field of a parameter that names a baseline."""
-    chosen: str = option("zero", Choice(tuple(BASELINES)), "input that represents the absence of the picture")
+    chosen: str = option("zero", Choice(tuple(BASELINES)), "Empty picture, to compare with or to fill removed parts")
     return chosen
 
 
 def seed_option() -> int:
     """Return the dataclass field of a parameter that seeds a method's random numbers."""
-    chosen: int = option(0, Integer(0, 2**31 - 1), "seed of the random numbers")
+    chosen: int = option(0, Integer(0, 2**31 - 1), "Seed of the random numbers; the same seed gives the same map")
     return chosen
 
 

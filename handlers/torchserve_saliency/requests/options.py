@@ -47,25 +47,37 @@ class Colormap:
 class Options:
     """The options that all methods have."""
 
-    target: tuple[str | int | Rank | Above, ...] = option((Rank(0),), Targets(), "classes to explain")
-    against: str | int | None = option(None, Against(), "class whose score is subtracted from that of the target")
-    head: str | int | None = option(None, HeadName(), "output of the network, if it has several")
-    method: str = option("gradient", Choice(tuple(METHODS), ALIASES), "attribution method")
-    score: str = option("logit", Choice(SCORES), "scalar that is explained")
-    reduce: str = option("max_abs", Choice(tuple(REDUCTIONS)), "how the channels are reduced to one map")
-    polarity: str = option("both", Choice(tuple(POLARITIES)), "sign of the values that a signed map keeps")
-    render: str = option("heatmap", Choice((*RENDERS, "none")), "how the map is drawn")
-    space: str = option("input", Choice(("input", "original")), "pixel grid of the map: the crop or the picture sent")
-    colormap: str | None = option(None, Colormap(), "Matplotlib colormap of the drawn map")
-    alpha: float = option(0.6, Number(0, 1), "opacity of an overlay")
-    clip: float = option(99.5, Number(0, 100), "percentile of the map at the upper end of the colormap")
-    floor: float = option(0.0, Number(0, 100), "percentile of the map at the lower end of the colormap")
-    backdrop: str = option("grey", Choice(BACKDROPS, _BACKDROP_ALIASES), "picture under an overlay, greyed or not")
-    caption: bool = option(False, Boolean(), "class, probability, method and colour scale in the drawn picture")
-    format: str = option("json", Choice(ANSWER_FORMATS, _FORMAT_ALIASES), "format of the answer")
-    top_k: int = option(5, Integer(1, 100), "number of predictions")
-    quality: bool = option(False, Boolean(), "faithfulness scores of each map")
-    explain: bool = option(False, Boolean(), "an explanation on the predictions route")
+    target: tuple[str | int | Rank | Above, ...] = option((Rank(0),), Targets(), "Classes to explain, one map each")
+    against: str | int | None = option(None, Against(), "Class to compare with: why the target rather than this one")
+    head: str | int | None = option(None, HeadName(), "Output of the network, if it has several")
+    method: str = option("gradient", Choice(tuple(METHODS), ALIASES), "How the map is made")
+    score: str = option(
+        "logit", Choice(SCORES), "Number that is explained: the score before or after it becomes a probability"
+    )
+    reduce: str = option(
+        "max_abs", Choice(tuple(REDUCTIONS)), "How the colour channels become one map; sum keeps the sign"
+    )
+    polarity: str = option(
+        "both", Choice(tuple(POLARITIES)), "Evidence to keep in a map with signs: for the class, against it, or both"
+    )
+    render: str = option("heatmap", Choice((*RENDERS, "none")), "How the map is drawn")
+    space: str = option(
+        "input",
+        Choice(("input", "original")),
+        "Size of the map: that of the network's input, or that of the picture sent",
+    )
+    colormap: str | None = option(None, Colormap(), "Colours of the drawn map, by a name of Matplotlib")
+    alpha: float = option(0.6, Number(0, 1), "Opacity of an overlay")
+    clip: float = option(99.5, Number(0, 100), "Map values above it have the last colour", unit="percentile")
+    floor: float = option(0.0, Number(0, 100), "Map values below it have the first colour", unit="percentile")
+    backdrop: str = option(
+        "grey", Choice(BACKDROPS, _BACKDROP_ALIASES), "Picture under an overlay, in grey or in colour"
+    )
+    caption: bool = option(False, Boolean(), "Write class, probability, method and colour scale into the drawn picture")
+    format: str = option("json", Choice(ANSWER_FORMATS, _FORMAT_ALIASES), "Format of the answer")
+    top_k: int = option(5, Integer(1, 100), "Number of predictions to list", unit="classes")
+    quality: bool = option(False, Boolean(), "Measure how well each map fits the network; takes longer")
+    explain: bool = option(False, Boolean(), "Ask for an explanation on the predictions route")
 
 
 OPTIONS: Mapping[str, OptionType] = MappingProxyType(option_types(Options))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from torchserve_saliency.images.input_spec import WHITE
+from torchserve_saliency.images.pixel_modes import WHITE
 from torchserve_saliency.images.preprocessing import InputSpec
 from torchserve_saliency.map_notes import FINE_GRID
 from torchserve_saliency.model.blocked_gradients import Gradients

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torchserve_saliency.errors import RequestError
 from torchserve_saliency_cli.client.transport import Reply
 
+INVALID_KEY = "InvalidKeyException"  # the type of TorchServe's error for a missing, a wrong or an expired token
 LONGEST_TEXT = 500  # characters of an answer without an error object
 
 

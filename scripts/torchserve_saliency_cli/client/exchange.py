@@ -9,14 +9,13 @@ from pathlib import Path
 
 import httpx
 
-from torchserve_saliency_cli.client.errors import UnreachableError, refusal
+from torchserve_saliency_cli.client.errors import INVALID_KEY, UnreachableError, refusal
 from torchserve_saliency_cli.client.requests import PictureRequest
 from torchserve_saliency_cli.client.transport import Reply
 from torchserve_saliency_cli.torchserve.properties import read_token
 
 BUSY = 503
 LONGEST_PAUSE = 30.0
-INVALID_KEY = "InvalidKeyException"
 Outcome = httpx.Response | httpx.TransportError | None
 Exchange = Generator[httpx.Request | float, Outcome, Reply]
 """Yields a request to send, and is sent its response or error; or yields seconds to wait. Returns the reply."""

@@ -47,7 +47,7 @@ def edges(subject: Subject, p: NoParameters) -> Steps:
     return Maps((subject.x - subject.x.roll(1, 3)).abs())
 
 
-EDGES = Method(edges, NoParameters, "none")
+EDGES = Method(edges, NoParameters, "none", "Edges")
 
 
 def counting() -> Method:
@@ -58,7 +58,7 @@ def counting() -> Method:
         answer = yield Rows(subject.x, subject.objective)
         return Maps(answer.grad[:, 0] * next(numbers))
 
-    return Method(function, NoParameters, "none")
+    return Method(function, NoParameters, "none", "The gradient times a number")
 
 
 def methods_of(figures: Figures) -> Mapping[str, Figures]:
@@ -275,7 +275,10 @@ def test_maps_that_are_not_finite_or_missing_have_no_figures() -> None:
         yield Rows(subject.x, subject.objective)
         raise RequestError(422, "LayerException", "no such layer")
 
-    methods = {"broken": Method(broken, NoParameters, "none"), "refusing": Method(refusing, NoParameters, "none")}
+    methods = {
+        "broken": Method(broken, NoParameters, "none", "Nothing"),
+        "refusing": Method(refusing, NoParameters, "none", "Nothing"),
+    }
     figures = sanity(classifier(made(Modules)), pictures(), methods)
     for each in methods_of(figures).values():
         assert each["depends_on_weights"] is each["spearman"] is each["batch_error"] is each["complexity_rise"] is None

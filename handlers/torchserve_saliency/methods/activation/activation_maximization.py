@@ -27,13 +27,17 @@ START = 0.1  # standard deviation of the initial noise, in units of the normalis
 class ActivationMaximization:
     """Gradient ascent and its regularisation; `layer` and `unit` select a unit to maximise instead of a class."""
 
-    steps: int = option(128, Integer(1, MOST_PASSES), "steps of gradient ascent")
-    learning_rate: float = option(0.05, Number(1e-4, 1), "size of a step, in units of the normalised input")
-    decay: float = option(0.01, Number(0, 1), "fraction by which the input moves towards grey after each step")
-    blur: float = option(0.7, Number(0, 5), f"standard deviation in pixels of the blur after every {BLUR_EVERY} steps")
-    jitter: int = option(8, Integer(0, 64), "largest random shift of the input before a step, in pixels")
-    layer: str | None = option(None, LayerNames(1), "layer of the unit to maximise")
-    unit: int | None = option(None, Integer(0, 1_000_000), "channel of the layer; its mean activation is maximised")
+    steps: int = option(128, Integer(1, MOST_PASSES), "Steps towards a higher score", unit="steps")
+    learning_rate: float = option(0.05, Number(1e-4, 1), "Size of a step; larger steps are faster and rougher")
+    decay: float = option(0.01, Number(0, 1), "Fraction by which the picture fades to grey after each step")
+    blur: float = option(0.7, Number(0, 5), f"Width of the blur after every {BLUR_EVERY} steps", unit="pixels")
+    jitter: int = option(8, Integer(0, 64), "Largest random shift of the picture before a step", unit="pixels")
+    layer: str | None = option(
+        None, LayerNames(1), "Layer of the unit to maximise in place of a class; it needs a unit"
+    )
+    unit: int | None = option(
+        None, Integer(0, 1_000_000), "Number of the layer's channel to maximise in place of a class; it needs a layer"
+    )
     seed: int = seed_option()
 
 
@@ -108,6 +112,7 @@ ACTIVATION_MAXIMIZATION_METHODS: Mapping[str, Method] = MappingProxyType(
             activation_maximization,
             ActivationMaximization,
             "Yosinski et al. 2015, arXiv:1506.06579",
+            "A picture, made from noise, that the class responds to most",
             cost=_cost,
             fit=_fit,
             shows=Shows.INPUT,

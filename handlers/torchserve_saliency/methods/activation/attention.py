@@ -22,9 +22,9 @@ FUSIONS = ("mean", "max", "min")
 class Rollout:
     """The fusion of a layer's heads into one matrix, and the share of weak attention to discard."""
 
-    head_fusion: str = option("mean", Choice(FUSIONS), "reduction over a layer's attention heads")
+    head_fusion: str = option("mean", Choice(FUSIONS), "How the attention heads of a layer are combined")
     discard_ratio: float = option(
-        0.0, Number(0, 0.99), "share of a layer's attention values to discard, smallest first"
+        0.0, Number(0, 0.99), "Fraction of the attention to ignore in each layer, weakest first"
     )
 
 
@@ -92,13 +92,19 @@ ATTENTION_METHODS: Mapping[str, Method] = MappingProxyType(
             attention_rollout,
             Rollout,
             "Abnar and Zuidema 2020, arXiv:2005.00928",
+            "The parts of the picture that the network attends to, the same for every class",
             _NEEDS,
             forward_only,
             class_specific=False,
             signed=False,
         ),
         "generic_attention": Method(
-            generic_attention, NoParameters, "Chefer et al. 2021, arXiv:2103.15679", _NEEDS, signed=False
+            generic_attention,
+            NoParameters,
+            "Chefer et al. 2021, arXiv:2103.15679",
+            "The parts of the picture that the network attends to and that raise the score",
+            _NEEDS,
+            signed=False,
         ),
     }
 )

@@ -16,8 +16,8 @@ from torchserve_saliency.schema import option
 class FeatureMaps:
     """The layer, and the number of its channels to return."""
 
-    layer: str | None = option(None, LayerNames(1), "layer of the channels")
-    channels: int = channels_option(16, "number of channels to return, strongest first")
+    layer: str | None = option(None, LayerNames(1), "Layer of the channels")
+    channels: int = channels_option(16, "Number of channels to show, strongest first")
 
 
 def feature_maps(subject: Subject, p: FeatureMaps) -> Steps:
@@ -38,6 +38,7 @@ FEATURE_MAP_METHODS: Mapping[str, Method] = MappingProxyType(
             feature_maps,
             FeatureMaps,
             "Zeiler and Fergus 2013, arXiv:1311.2901",
+            "The features that one layer finds in the picture, the same for every class",
             (Need.HOOKS, Need.LAYER),
             forward_only,
             shows=Shows.CHANNELS,

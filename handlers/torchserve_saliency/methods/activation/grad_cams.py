@@ -165,30 +165,57 @@ def _two_passes(p: Cam, spec: InputSpec) -> Cost:
     return Cost(2, 2)
 
 
-def _cam_method(weighting: ChannelWeighting, paper: str) -> Method:
+def _cam_method(weighting: ChannelWeighting, paper: str, help: str) -> Method:
     """Return the method with this weighting of channels."""
-    return Method(partial(weighted_cam, weighting), Cam, paper, LAYER_NEEDS)
+    return Method(partial(weighted_cam, weighting), Cam, paper, help, LAYER_NEEDS)
 
 
 _GUIDED = (*LAYER_NEEDS, Need.RECTIFIERS)
 GRAD_CAM_METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        "grad_cam": _cam_method(grad_cam, "Selvaraju et al. 2017, arXiv:1610.02391"),
-        "grad_cam_plus_plus": _cam_method(grad_cam_plus_plus, "Chattopadhay et al. 2018, arXiv:1710.11063"),
-        "hires_cam": _cam_method(hires_cam, "Draelos and Carin 2020, arXiv:2011.08891"),
-        "layer_cam": _cam_method(layer_cam, "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943"),
-        "xgrad_cam": _cam_method(xgrad_cam, "Fu et al. 2020, arXiv:2008.02312"),
+        "grad_cam": _cam_method(
+            grad_cam,
+            "Selvaraju et al. 2017, arXiv:1610.02391",
+            "The regions that raise the score, seen coarsely by one layer",
+        ),
+        "grad_cam_plus_plus": _cam_method(
+            grad_cam_plus_plus,
+            "Chattopadhay et al. 2018, arXiv:1710.11063",
+            "The regions that raise the score, also if the object is there several times",
+        ),
+        "hires_cam": _cam_method(
+            hires_cam,
+            "Draelos and Carin 2020, arXiv:2011.08891",
+            "The regions that raise the score, each counted by its own effect",
+        ),
+        "layer_cam": _cam_method(
+            layer_cam,
+            "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943",
+            "The regions that raise the score, in more detail if an earlier layer is chosen",
+        ),
+        "xgrad_cam": _cam_method(
+            xgrad_cam,
+            "Fu et al. 2020, arXiv:2008.02312",
+            "The regions that raise the score, counted most where the features are strong",
+        ),
         "eigen_cam": Method(
             eigen_cam,
             Cam,
             "Muhammad and Yeasin 2020, arXiv:2008.00299",
+            "The regions that stand out most to one layer, the same for every class",
             LAYER_NEEDS,
             forward_only,
             class_specific=False,
             signed=False,
         ),
         "guided_grad_cam": Method(
-            guided_grad_cam, Cam, "Selvaraju et al. 2017, arXiv:1610.02391", _GUIDED, _two_passes, local=True
+            guided_grad_cam,
+            Cam,
+            "Selvaraju et al. 2017, arXiv:1610.02391",
+            "Fine details inside the regions that raise the score",
+            _GUIDED,
+            _two_passes,
+            local=True,
         ),
     }
 )

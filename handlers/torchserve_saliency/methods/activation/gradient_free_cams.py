@@ -20,9 +20,7 @@ from torchserve_saliency.methods.base import CHUNK, Cost, Maps, Method, Steps, S
 class GradientFreeCam(Cam):
     """The layers, and the number of channels of each layer that the map is made of."""
 
-    channels: int = channels_option(
-        256, "channels of each layer that the map is made of, strongest first, one forward pass each"
-    )
+    channels: int = channels_option(256, "Channels of each layer to use, strongest first; each needs one forward pass")
 
 
 def _cost(p: GradientFreeCam, spec: InputSpec) -> Cost:
@@ -97,12 +95,19 @@ def _signed_maps(sums: Sequence[Tensor], answer: Answer, subject: Subject, p: Gr
 GRADIENT_FREE_CAM_METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "score_cam": Method(
-            score_cam, GradientFreeCam, "Wang et al. 2020, arXiv:1910.01279", LAYER_NEEDS, _cost, signed=False
+            score_cam,
+            GradientFreeCam,
+            "Wang et al. 2020, arXiv:1910.01279",
+            "The regions that keep the score high if only they are shown",
+            LAYER_NEEDS,
+            _cost,
+            signed=False,
         ),
         "ablation_cam": Method(
             ablation_cam,
             GradientFreeCam,
             "Desai and Ramaswamy 2020, doi:10.1109/WACV45572.2020.9093360",
+            "The regions whose features lower the score if they are switched off",
             LAYER_NEEDS,
             _cost,
         ),

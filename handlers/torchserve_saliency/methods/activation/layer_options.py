@@ -24,13 +24,13 @@ class LayerNames:
         return SEPARATOR.join(dict.fromkeys(Text().read(name) for name in named))
 
     def describe(self) -> dict[str, object]:
-        return {"type": "string"}
+        return {"type": "string"} | ({"several": True} if self.most > 1 else {})
 
 
 def layer_option() -> str | None:
     """Return the dataclass field of a parameter that names layers."""
     chosen: str | None = option(
-        None, LayerNames(), "layers, separated by semicolons; the maps of several layers are fused by maximum"
+        None, LayerNames(), "Layers to take the map from; of several maps, each pixel has the highest value"
     )
     return chosen
 
@@ -42,7 +42,7 @@ def layer_names(layer: str | None) -> tuple[str, ...]:
 
 def channels_option(default: int, help: str) -> int:
     """Return the dataclass field of a parameter that counts a layer's channels."""
-    chosen: int = option(default, Integer(1, 2048), help)
+    chosen: int = option(default, Integer(1, 2048), help, unit="channels")
     return chosen
 
 

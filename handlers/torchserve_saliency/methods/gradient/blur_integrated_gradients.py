@@ -20,8 +20,13 @@ from torchserve_saliency.schema import Integer, Number, option
 class BlurIntegratedGradients:
     """The number of points on the path, and the blur at its start."""
 
-    steps: int = option(50, Integer(1, MOST_PASSES), "points on the path")
-    max_sigma: float = option(50.0, Number(0.5, 500), "standard deviation of the strongest blur, in pixels")
+    steps: int = option(
+        50,
+        Integer(1, MOST_PASSES),
+        "Points on the way from a blurred picture to this one; more are more exact",
+        unit="points",
+    )
+    max_sigma: float = option(50.0, Number(0.5, 500), "Width of the strongest blur", unit="pixels")
 
 
 def _cost(p: BlurIntegratedGradients, spec: InputSpec) -> Cost:
@@ -57,7 +62,11 @@ def _sigmas(steps: Tensor, p: BlurIntegratedGradients) -> Tensor:
 BLUR_INTEGRATED_GRADIENTS_METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "blur_integrated_gradients": Method(
-            blur_integrated_gradients, BlurIntegratedGradients, "Xu et al. 2020, arXiv:2004.03383", cost=_cost
+            blur_integrated_gradients,
+            BlurIntegratedGradients,
+            "Xu et al. 2020, arXiv:2004.03383",
+            "How much each pixel adds to the score while a blurred picture becomes sharp",
+            cost=_cost,
         ),
     }
 )

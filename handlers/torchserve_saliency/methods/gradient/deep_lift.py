@@ -93,7 +93,12 @@ def _logarithmic_mean(log_p: float, log_q: float) -> float:
 DEEP_LIFT_METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "deep_lift": Method(
-            deep_lift, DeepLift, "Shrikumar et al. 2017, arXiv:1704.02685", (Need.HOOKS,), _deep_lift_cost
+            deep_lift,
+            DeepLift,
+            "Shrikumar et al. 2017, arXiv:1704.02685",
+            "How much each pixel adds to the score, compared with an empty picture",
+            (Need.HOOKS,),
+            _deep_lift_cost,
         ),
     }
 )

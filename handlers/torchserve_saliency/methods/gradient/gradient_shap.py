@@ -22,8 +22,15 @@ from torchserve_saliency.schema import Integer, Number, option
 class GradientShap:
     """The number of random points, and the two ends that each point lies between."""
 
-    samples: int = option(50, Integer(1, MOST_PASSES), "random points")
-    noise: float = option(0.0, Number(0, 10), "standard deviation of the noise, as a fraction of the input's range")
+    samples: int = option(
+        50,
+        Integer(1, MOST_PASSES),
+        "Random points between an empty picture and this one; more are more exact",
+        unit="points",
+    )
+    noise: float = option(
+        0.0, Number(0, 10), "Strength of the noise, as its standard deviation", unit="fraction of the input's range"
+    )
     baseline: str = baseline_option()
     seed: int = seed_option()
 
@@ -72,6 +79,12 @@ def _points(subject: Subject, p: GradientShap) -> Iterator[tuple[Tensor, Tensor]
 
 GRADIENT_SHAP_METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        "gradient_shap": Method(gradient_shap, GradientShap, "Lundberg and Lee 2017, arXiv:1705.07874", cost=_cost),
+        "gradient_shap": Method(
+            gradient_shap,
+            GradientShap,
+            "Lundberg and Lee 2017, arXiv:1705.07874",
+            "How much each pixel adds to the score, averaged over many starting pictures",
+            cost=_cost,
+        ),
     }
 )

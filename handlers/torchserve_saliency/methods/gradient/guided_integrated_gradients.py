@@ -22,11 +22,16 @@ from torchserve_saliency.schema import Integer, Number, option
 class GuidedIntegratedGradients:
     """The start of the path, its number of points, and its largest deviation from a straight line."""
 
-    steps: int = option(50, Integer(1, MOST_PASSES), "points on the path")
-    fraction: float = option(0.25, Number(0.01, 1), "fraction of features to move at a time, smallest gradients first")
-    max_dist: float = option(
-        0.02, Number(0, 1), "largest distance of a feature from the straight path, as a fraction of its whole way"
+    steps: int = option(
+        50,
+        Integer(1, MOST_PASSES),
+        "Points on the way from an empty picture to this one; more are more exact",
+        unit="points",
     )
+    fraction: float = option(
+        0.25, Number(0.01, 1), "Fraction of the pixel values to change at a time, weakest effect first"
+    )
+    max_dist: float = option(0.02, Number(0, 1), "Largest distance from the straight path, as a fraction of its length")
     baseline: str = baseline_option()
     seed: int = seed_option()
 
@@ -100,6 +105,7 @@ GUIDED_INTEGRATED_GRADIENTS_METHODS: Mapping[str, Method] = MappingProxyType(
             guided_integrated_gradients,
             GuidedIntegratedGradients,
             "Kapishnikov et al. 2021, arXiv:2106.09788",
+            "How much each pixel adds to the score, along a path that avoids noise",
             cost=_cost,
         ),
     }

@@ -21,7 +21,12 @@ from torchserve_saliency.schema import Integer, option
 class IntegratedGradients:
     """The start of the path, and the number of points of Gauss-Legendre quadrature on it."""
 
-    steps: int = option(50, Integer(1, MOST_PASSES), "points on the path")
+    steps: int = option(
+        50,
+        Integer(1, MOST_PASSES),
+        "Points on the way from an empty picture to this one; more are more exact",
+        unit="points",
+    )
     baseline: str = baseline_option()
     seed: int = seed_option()
 
@@ -56,6 +61,7 @@ INTEGRATED_GRADIENTS_METHODS: Mapping[str, Method] = MappingProxyType(
             integrated_gradients,
             IntegratedGradients,
             "Sundararajan et al. 2017, arXiv:1703.01365",
+            "How much each pixel adds to the score, from an empty picture to this one",
             cost=_integrated_gradients_cost,
         ),
     }

@@ -16,9 +16,9 @@ from torchserve_saliency.schema import Choice, Number, option
 class Lrp:
     """The rule at convolutions and linear layers, and its constants."""
 
-    rule: str = option("epsilon", Choice(tuple(RULES)), "rule at convolutions and linear layers")
-    epsilon: float = option(1e-9, Number(0, 10), "constant added to denominators; it absorbs weak relevance")
-    gamma: float = option(0.25, Number(0, 100), "extra weight of positive contributions, used by rule gamma")
+    rule: str = option("epsilon", Choice(tuple(RULES)), "How each layer shares out the score; gamma is easier to read")
+    epsilon: float = option(1e-9, Number(0, 10), "Larger values absorb weak contributions")
+    gamma: float = option(0.25, Number(0, 100), "Extra weight of positive contributions; only the rule gamma uses it")
 
 
 def lrp(subject: Subject, p: Lrp) -> Steps:
@@ -35,5 +35,13 @@ def lrp(subject: Subject, p: Lrp) -> Steps:
 
 
 LRP_METHODS: Mapping[str, Method] = MappingProxyType(
-    {"lrp": Method(lrp, Lrp, "Bach et al. 2015, doi:10.1371/journal.pone.0130140", (Need.HOOKS,))}
+    {
+        "lrp": Method(
+            lrp,
+            Lrp,
+            "Bach et al. 2015, doi:10.1371/journal.pone.0130140",
+            "How the score is shared out among the pixels, layer by layer",
+            (Need.HOOKS,),
+        )
+    }
 )

@@ -42,13 +42,34 @@ def _backward(subject: Subject, rule: Rule) -> Generator[Rows, Answer, Tensor]:
 _RELUS = (Need.HOOKS, Need.RECTIFIERS)
 PLAIN_GRADIENT_METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        "gradient": Method(gradient, NoParameters, "Simonyan et al. 2013, arXiv:1312.6034", local=True),
-        "gradient_x_input": Method(gradient_x_input, NoParameters, "Shrikumar et al. 2016, arXiv:1605.01713"),
+        "gradient": Method(
+            gradient,
+            NoParameters,
+            "Simonyan et al. 2013, arXiv:1312.6034",
+            "How the score changes if a pixel changes a little",
+            local=True,
+        ),
+        "gradient_x_input": Method(
+            gradient_x_input,
+            NoParameters,
+            "Shrikumar et al. 2016, arXiv:1605.01713",
+            "A quick estimate of how much each pixel adds to the score",
+        ),
         "guided_backprop": Method(
-            guided_backprop, NoParameters, "Springenberg et al. 2014, arXiv:1412.6806", _RELUS, local=True
+            guided_backprop,
+            NoParameters,
+            "Springenberg et al. 2014, arXiv:1412.6806",
+            "Fine details that the network sees; it depends little on the class",
+            _RELUS,
+            local=True,
         ),
         "deconvolution": Method(
-            deconvolution, NoParameters, "Zeiler and Fergus 2013, arXiv:1311.2901", _RELUS, local=True
+            deconvolution,
+            NoParameters,
+            "Zeiler and Fergus 2013, arXiv:1311.2901",
+            "Fine details that the network sees; it hardly depends on the class",
+            _RELUS,
+            local=True,
         ),
     }
 )

@@ -23,8 +23,12 @@ T = TypeVar("T")
 class SmoothGrad:
     """The number of noisy copies, and the noise."""
 
-    samples: int = option(25, Integer(1, MOST_PASSES), "noisy copies of the input")
-    noise: float = option(0.15, Number(0, 10), "standard deviation of the noise, as a fraction of the input's range")
+    samples: int = option(
+        25, Integer(1, MOST_PASSES), "Copies of the picture with random noise; more are smoother", unit="noisy copies"
+    )
+    noise: float = option(
+        0.15, Number(0, 10), "Strength of the noise, as its standard deviation", unit="fraction of the input's range"
+    )
     seed: int = seed_option()
 
 
@@ -108,17 +112,31 @@ class _Moments:
 
 SMOOTH_GRAD_METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        "smooth_grad": Method(smooth_grad, SmoothGrad, "Smilkov et al. 2017, arXiv:1706.03825", cost=_cost, local=True),
+        "smooth_grad": Method(
+            smooth_grad,
+            SmoothGrad,
+            "Smilkov et al. 2017, arXiv:1706.03825",
+            "How the score changes with each pixel, averaged over noisy copies of the picture",
+            cost=_cost,
+            local=True,
+        ),
         "smooth_grad_squared": Method(
             smooth_grad_squared,
             SmoothGrad,
             "Hooker et al. 2019, arXiv:1806.10758",
+            "How strongly the score reacts to each pixel in noisy copies, up or down",
             cost=_cost,
             local=True,
             signed=False,
         ),
         "var_grad": Method(
-            var_grad, SmoothGrad, "Adebayo et al. 2018, arXiv:1810.03307", cost=_cost, local=True, signed=False
+            var_grad,
+            SmoothGrad,
+            "Adebayo et al. 2018, arXiv:1810.03307",
+            "How much the effect of each pixel varies between noisy copies of the picture",
+            cost=_cost,
+            local=True,
+            signed=False,
         ),
     }
 )

@@ -32,9 +32,16 @@ Values = NDArray[np.float64]
 class Xrai:
     """The paths of integrated gradients, and the ranking of regions."""
 
-    steps: int = option(25, Integer(1, MOST_PASSES // 2), "points on each of two paths, one backward pass each")
+    steps: int = option(
+        25,
+        Integer(1, MOST_PASSES // 2),
+        "Points on each of two paths, from black and from white; more are more exact",
+        unit="points",
+    )
     algorithm: str = option(
-        "full", Choice(("full", "fast")), "rank regions by their pixels that are not ranked yet (full) or by all (fast)"
+        "full",
+        Choice(("full", "fast")),
+        "How regions are ranked: by the part not ranked yet (full), or as a whole (fast)",
     )
 
 
@@ -94,5 +101,13 @@ def _region_numbers(segmentations: Sequence[LabelMap]) -> LabelMap:
 
 
 XRAI_METHODS: Mapping[str, Method] = MappingProxyType(
-    {"xrai": Method(xrai, Xrai, "Kapishnikov et al. 2019, arXiv:1906.02825", cost=_cost)}
+    {
+        "xrai": Method(
+            xrai,
+            Xrai,
+            "Kapishnikov et al. 2019, arXiv:1906.02825",
+            "All regions of the picture, ranked by how much they add to the score",
+            cost=_cost,
+        )
+    }
 )

@@ -24,7 +24,7 @@ from torchserve_saliency.methods.perturbation.masking import (
 class FeatureAblation:
     """The superpixels, and the baseline that replaces a removed one."""
 
-    segments: int = segments_option(50, "one forward pass each")
+    segments: int = segments_option(50, "each needs one forward pass")
     superpixels: str = superpixels_option()
     baseline: str = baseline_option()
     seed: int = seed_option()
@@ -48,6 +48,7 @@ FEATURE_ABLATION_METHODS: Mapping[str, Method] = MappingProxyType(
             feature_ablation,
             FeatureAblation,
             "Kokhlikyan et al. 2020, arXiv:2009.07896",
+            "How much the score drops if each region of the picture is removed",
             cost=_cost,
             fit=fit_segments,
         ),

@@ -39,13 +39,14 @@ P = TypeVar("P", bound=SuperpixelParameters)
 
 def segments_option(default: int, note: str) -> int:
     """Return the dataclass field of a parameter that limits superpixels; its help text ends with `note`."""
-    chosen: int = option(default, Integer(1, MOST_SEGMENTS), f"largest number of superpixels; {note}")
+    text = f"Largest number of regions that the picture is divided into; {note}"
+    chosen: int = option(default, Integer(1, MOST_SEGMENTS), text, unit="regions")
     return chosen
 
 
 def superpixels_option() -> str:
     """Return the dataclass field of a parameter that names the superpixel algorithm."""
-    chosen: str = option("slic", Choice(tuple(SUPERPIXELS)), "superpixels that follow edges (slic), or a grid")
+    chosen: str = option("slic", Choice(tuple(SUPERPIXELS)), "Regions that follow edges (slic), or squares (grid)")
     return chosen
 
 

@@ -25,12 +25,16 @@ class Occlusion:
     """The window, its stride, and the baseline inside the window."""
 
     window: int = option(
-        0, Integer(0, _LONGEST), "side of the square window in pixels; 0 is a seventh of the shorter side"
+        0,
+        Integer(0, _LONGEST),
+        "Side of the square that covers the picture; 0 is a seventh of the shorter side",
+        unit="pixels",
     )
     stride: int = option(
         0,
         Integer(0, _LONGEST),
-        "pixels from one window to the next; 0 is half the window: 169 windows, one forward pass each, at 224 x 224",
+        "Distance from one square to the next, each one forward pass; 0 is half the side",
+        unit="pixels",
     )
     baseline: str = baseline_option()
     seed: int = seed_option()
@@ -97,6 +101,13 @@ def _mean_per_pixel(lost: Tensor, down: Tensor, across: Tensor) -> Tensor:
 
 OCCLUSION_METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        "occlusion": Method(occlusion, Occlusion, "Zeiler and Fergus 2013, arXiv:1311.2901", cost=_cost, fit=_fit),
+        "occlusion": Method(
+            occlusion,
+            Occlusion,
+            "Zeiler and Fergus 2013, arXiv:1311.2901",
+            "How much the score drops if a square covers each place",
+            cost=_cost,
+            fit=_fit,
+        ),
     }
 )

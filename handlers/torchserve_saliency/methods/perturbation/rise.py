@@ -25,9 +25,14 @@ _MOST_MASKS = 8000  # the number in the paper for a ResNet-50
 class Rise:
     """The number of masks, their resolution, the share that they show, and the baseline for hidden pixels."""
 
-    samples: int = option(400, Integer(2, _MOST_MASKS), "masks, one forward pass each; the paper uses 4000 or more")
-    cells: int = option(7, Integer(1, 64), "cells of a mask along each side")
-    probability: float = option(0.5, Number(0.01, 0.99), "probability that a cell is shown")
+    samples: int = option(
+        400,
+        Integer(2, _MOST_MASKS),
+        "Random masks, one forward pass each; more are smoother, 4000 as in the paper",
+        unit="masks",
+    )
+    cells: int = option(7, Integer(1, 64), "Cells along each side of a mask; more show smaller details", unit="cells")
+    probability: float = option(0.5, Number(0.01, 0.99), "Probability that a cell of the mask is shown")
     baseline: str = baseline_option()
     seed: int = seed_option()
 
@@ -79,5 +84,14 @@ def masks(count: int, p: Rise, size: tuple[int, int], generator: torch.Generator
 
 
 RISE_METHODS: Mapping[str, Method] = MappingProxyType(
-    {"rise": Method(rise, Rise, "Petsiuk et al. 2018, arXiv:1806.07421", cost=_cost, fit=_fit)}
+    {
+        "rise": Method(
+            rise,
+            Rise,
+            "Petsiuk et al. 2018, arXiv:1806.07421",
+            "How high the score is if each pixel is shown, over many randomly masked pictures",
+            cost=_cost,
+            fit=_fit,
+        )
+    }
 )

@@ -31,8 +31,10 @@ _MOST_ORDERS = 1000
 class ShapleyValueSampling:
     """The superpixels, and the number of random orders."""
 
-    samples: int = option(10, Integer(1, _MOST_ORDERS), "random orders, each with segments - 1 forward passes")
-    segments: int = segments_option(25, "Shapley values are exact if samples is at least the number of orders")
+    samples: int = option(
+        10, Integer(1, _MOST_ORDERS), "Random orders in which regions are added; more are more exact", unit="orders"
+    )
+    segments: int = segments_option(25, "more show smaller details")
     superpixels: str = superpixels_option()
     baseline: str = baseline_option()
     seed: int = seed_option()
@@ -72,6 +74,7 @@ SHAPLEY_METHODS: Mapping[str, Method] = MappingProxyType(
             shapley_value_sampling,
             ShapleyValueSampling,
             "Castro et al. 2009, doi:10.1016/j.cor.2008.04.004",
+            "A fair share of the score for each region, by adding regions in random order",
             cost=_cost,
             fit=fit_segments,
         ),

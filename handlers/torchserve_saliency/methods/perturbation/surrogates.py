@@ -31,12 +31,19 @@ _MOST_SAMPLES = 4000
 class Lime:
     """The superpixels, the number of masked pictures, and the regression."""
 
-    samples: int = option(300, Integer(1, _MOST_SAMPLES), "masked pictures, one forward pass each")
-    segments: int = segments_option(50, "should be well below samples")
+    samples: int = option(
+        300,
+        Integer(1, _MOST_SAMPLES),
+        "Pictures with regions removed, one forward pass each; more are more exact",
+        unit="masks",
+    )
+    segments: int = segments_option(50, "keep it well below samples")
     superpixels: str = superpixels_option()
     baseline: str = baseline_option()
-    kernel_width: float = option(0.25, Number(0.01, 100), "width of the kernel that weights samples by cosine distance")
-    ridge: float = option(1.0, Number(1e-6, 1e6), "penalty on the squared coefficients")
+    kernel_width: float = option(
+        0.25, Number(0.01, 100), "Larger values give more weight to pictures with many regions removed"
+    )
+    ridge: float = option(1.0, Number(1e-6, 1e6), "Larger values make the map weaker and steadier")
     seed: int = seed_option()
 
 
@@ -82,8 +89,13 @@ def ridge(z: Tensor, y: Tensor, weights: Tensor, penalty: float) -> tuple[Tensor
 class KernelShap:
     """The superpixels, and the number of coalitions."""
 
-    samples: int = option(300, Integer(2, _MOST_SAMPLES), "largest number of masked pictures, one forward pass each")
-    segments: int = segments_option(50, "Shapley values are exact if samples is at least 2^segments - 2")
+    samples: int = option(
+        300,
+        Integer(2, _MOST_SAMPLES),
+        "Pictures with regions removed, one forward pass each; more are more exact",
+        unit="masks",
+    )
+    segments: int = segments_option(50, "keep it well below samples")
     superpixels: str = superpixels_option()
     baseline: str = baseline_option()
     seed: int = seed_option()
@@ -126,11 +138,19 @@ def constrained_regression(z: Tensor, y: Tensor, weights: Tensor, total: Tensor)
 
 SURROGATE_METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        "lime": Method(lime, Lime, "Ribeiro et al. 2016, arXiv:1602.04938", cost=_lime_cost, fit=fit_segments),
+        "lime": Method(
+            lime,
+            Lime,
+            "Ribeiro et al. 2016, arXiv:1602.04938",
+            "How much each region adds to the score, by a simple model of masked pictures",
+            cost=_lime_cost,
+            fit=fit_segments,
+        ),
         "kernel_shap": Method(
             kernel_shap,
             KernelShap,
             "Lundberg and Lee 2017, arXiv:1705.07874",
+            "A fair share of the score for each region, estimated from masked pictures",
             cost=_kernel_shap_cost,
             fit=fit_segments,
         ),

@@ -7,6 +7,7 @@ import pytest
 from torchserve_saliency.errors import RequestError
 from torchserve_saliency.methods import METHODS
 from torchserve_saliency.methods.gradient.smooth_grad import SmoothGrad
+from torchserve_saliency.methods.activation.activation_maximization import ActivationMaximization
 from torchserve_saliency.requests.parsing import read_defaults, read_options
 from torchserve_saliency.schema import option_types
 
@@ -74,6 +75,13 @@ def test_the_bounds_of_each_parameter_hold() -> None:
                 if isinstance(edge := bounds.get(bound), int | float):
                     read_options({"method": method, name: edge}, {})
                     assert read_error({"method": method, name: edge + step}).option == name
+
+
+def test_a_default_layer_is_that_of_a_unit_only_if_there_is_a_unit() -> None:
+    defaults: dict[str, object] = {"layer": "features.3"}
+    assert read_options({"method": "activation_maximization"}, defaults).parameters == ActivationMaximization()
+    unit = read_options({"method": "activation_maximization", "unit": 2}, defaults).parameters
+    assert unit == ActivationMaximization(layer="features.3", unit=2)
 
 
 @pytest.mark.parametrize("defaults", [{"metod": "x"}, {"samples": 0}, {"explain": True}, {"method": "none"}])

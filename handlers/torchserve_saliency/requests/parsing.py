@@ -36,6 +36,8 @@ def read_options(sent: Mapping[str, object], defaults: Mapping[str, object]) -> 
             raise _misplaced(name, method)
     options = read(Options, {name: value for name, value in {**defaults, **sent}.items() if name in OPTIONS})
     given = {**_readable(defaults, own), **{name: value for name, value in sent.items() if name in own}}
+    if "unit" in own and given.get("unit") is None and sent.get("layer") is None:
+        given.pop("layer", None)  # the layer of a unit; as a default, it is meant for other methods
     parameters = read(METHODS[method].parameters, given)
     return RequestOptions(reconcile(options, sent), parameters)
 

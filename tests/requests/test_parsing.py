@@ -6,8 +6,8 @@ import pytest
 
 from torchserve_saliency.errors import RequestError
 from torchserve_saliency.methods import METHODS
-from torchserve_saliency.methods.gradient.smooth_grad import SmoothGrad
 from torchserve_saliency.methods.activation.activation_maximization import ActivationMaximization
+from torchserve_saliency.methods.gradient.smooth_grad import SmoothGrad
 from torchserve_saliency.requests.parsing import read_defaults, read_options
 from torchserve_saliency.schema import option_types
 

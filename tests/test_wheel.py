@@ -28,7 +28,7 @@ from tests.archives import own_words
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (ROOT / "handlers" / "torchserve_saliency", ROOT / "scripts" / "torchserve_saliency_cli")
 COPIES = {"share/config.properties": "config.properties", "share/deploy/metrics.yaml": "deploy/metrics.yaml"}
-COMMANDS = ("archive", "explain", "serve", "demo")
+COMMANDS = ("archive", "explain", "serve", "demo", "page")
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def test_the_wheel_contains_the_packages_their_files_and_the_licence(wheel: Path
 
 
 def test_every_imported_package_is_a_declared_requirement() -> None:
-    declared = {canonicalize_name(Requirement(each).name) for each in requirements(("serve", "timm"))}
+    declared = {canonicalize_name(Requirement(each).name) for each in requirements(("serve", "timm", "page"))}
     distributions = packages_distributions()
     files = [
         ROOT / "handlers" / "saliency_handler.py",

@@ -43,6 +43,11 @@ def bad_option(option: str, message: str) -> RequestError:
     return RequestError(400, "BadOptionException", message, option)
 
 
+def unreadable(error: OSError) -> RequestError:
+    """Return the error for a picture whose file cannot be read."""
+    return RequestError(400, "UnreadableFileException", f"the picture cannot be read: {error}", "data")
+
+
 def too_late() -> RequestError:
     """Return the 503 for a request that was not finished before its batch's deadline: the server was too busy."""
     message = (

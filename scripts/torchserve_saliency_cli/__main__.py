@@ -1,4 +1,4 @@
-"""One command for users: `torchserve-saliency archive | explain | serve | demo`."""
+"""One command for users: `torchserve-saliency archive | explain | serve | demo | page`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "explain": "explain pictures with a served model",
         "serve": "serve the archives of a model store on loopback",
         "demo": "archive, serve and explain the embedded apple-leaf classifier",
+        "page": "ask a served model in the browser: pictures, classes, methods, maps",
     }
 )
 

@@ -1,17 +1,14 @@
-"""The options `target` and `against`: their values as sent, and the class indices that they name."""
+"""The options `target` and `against`: their values as sent."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.test_schema import ANYTHING
 from torchserve_saliency.engine.objective import Rank, ranking
-from torchserve_saliency.errors import RequestError
-from torchserve_saliency.model.labels import Labels
-from torchserve_saliency.requests.target_options import Against, Targets, find_class
+from torchserve_saliency.requests.target_options import Against, Targets
 
 
 @pytest.mark.parametrize(
@@ -51,28 +48,9 @@ def test_anything_is_targets_or_a_value_error(sent: object) -> None:
             assert "must" in str(error)
 
 
-@given(st.integers())
-def test_an_index_is_found_only_among_the_classes(index: int) -> None:
-    labels = Labels(("cat", "dog"))
-    if 0 <= index < 2:
-        assert find_class(index, labels, "target") == index
-        return
-    with pytest.raises(RequestError) as caught:
-        find_class(index, labels, "against")
-    assert (caught.value.status, caught.value.option) == (422, "against")
-    assert "0 to 1" in caught.value.message
-
-
 def test_values_of_against_are_read() -> None:
     sent = (None, "None", 3, "3", "owl", "runner_up")
     assert [Against().read(value) for value in sent] == [None, None, 3, "3", "owl", "runner_up"]
-
-
-def test_digits_are_a_label_if_there_is_one_else_an_index() -> None:
-    digits = Labels(("9", "8", "7"))
-    assert [find_class(name, digits, "target") for name in ("9", "7", "1", 1, 2)] == [0, 2, 1, 1, 2]
-    with pytest.raises(RequestError, match="out of range"):
-        find_class("3", digits, "target")
 
 
 def test_equal_logits_keep_one_order_for_any_count() -> None:

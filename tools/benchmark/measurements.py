@@ -73,6 +73,9 @@ DEFAULT = "default handler's explanation / served explanation"
 SAME = "default handler's explanation / the same method and steps, served"
 TARGETS = "five targets of one picture / five requests of one target, served"
 ANSWER = "default answer"
+PAGE = "page, from nothing to its first map"
+PAGE_MAP = "page, map after a click / served explanation"
+PAGE_FILES = "page, size of its files"
 METHOD_BOUNDS = {"gradient": 0.70, "integrated_gradients": 0.80, "smooth_grad": 0.80, "grad_cam": 0.65}
 
 
@@ -98,6 +101,9 @@ BOUNDS: Mapping[tuple[str, str], Bound] = MappingProxyType(
         (ANY, SAME): Bound(1.6, at_least=True),
         (ANY, TARGETS): Bound(0.85),
         (ANY, ANSWER): Bound(60_000),
+        (ANY, PAGE): Bound(1_000),
+        (ANY, PAGE_MAP): Bound(1.3),
+        (ANY, PAGE_FILES): Bound(100_000),
         **{
             (network, library_ratio(method)): Bound(limit)
             for network in ("resnet50", "mobilenet_v2")

@@ -18,6 +18,7 @@ from tools.benchmark.libraries import captum, memory
 from tools.benchmark.measurements import Figure
 from tools.benchmark.methods import methods
 from tools.benchmark.networks import NETWORKS, unpack, write_archive
+from tools.benchmark.page import page
 from tools.benchmark.plan import Bench, Plan
 from tools.benchmark.profile import profile
 from tools.benchmark.saturation import saturation
@@ -48,6 +49,7 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
         "captum": Section(captum),
         "memory": Section(memory),
         "methods": Section(methods, extra=True),
+        "page": Section(page, served=True, needs_server=True, extra=True),
     }
 )
 DEFAULT_SECTIONS = tuple(name for name, section in SECTIONS.items() if not section.extra)

@@ -9,8 +9,8 @@ from torchserve_saliency.engine.metrics import EXPLANATIONS, PREDICTIONS, REFUSE
 from torchserve_saliency.engine.objective import Above, Rank
 from torchserve_saliency.errors import RequestError
 from torchserve_saliency.protocols.call import Call, Result
+from torchserve_saliency.requests.class_lookup import INDEX
 from torchserve_saliency.requests.query import Query
-from torchserve_saliency.requests.target_options import INDEX
 from torchserve_saliency.responses.encoding import Response
 
 ReadQuery = Query | RequestError

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor
 
-from torchserve_saliency.errors import RequestError, bad_option
+from torchserve_saliency.errors import RequestError, bad_option, unreadable
 from torchserve_saliency.images.input_spec import InputSpec
 from torchserve_saliency.images.picture_kinds import NetworkInput, read_kind
 from torchserve_saliency.requests.message import Message
@@ -36,11 +36,6 @@ def message_or_error(picture: object, options: Mapping[str, object], spec: Input
         return error
     except OSError as error:
         return unreadable(error)
-
-
-def unreadable(error: OSError) -> RequestError:
-    """Return the error for a picture whose file cannot be read."""
-    return RequestError(400, "UnreadableFileException", f"the picture cannot be read: {error}", "data")
 
 
 def _check_input(values: NetworkInput, spec: InputSpec) -> None:

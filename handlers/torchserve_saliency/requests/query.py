@@ -17,12 +17,13 @@ from torchserve_saliency.methods.base import Cost, Shows
 from torchserve_saliency.model.classifier import Classifier
 from torchserve_saliency.model.heads import Head, Heads
 from torchserve_saliency.quality.scores import quality_cost
+from torchserve_saliency.requests.class_lookup import find_class
 from torchserve_saliency.requests.compatibility import fit_parameters
 from torchserve_saliency.requests.limits import check_cost, check_map_size
 from torchserve_saliency.requests.message import Message, read_picture, split_fields
 from torchserve_saliency.requests.options import ANSWER_FORMATS, PICTURE_FORMATS, Options
 from torchserve_saliency.requests.parsing import read_options
-from torchserve_saliency.requests.target_options import RUNNER_UP, find_class
+from torchserve_saliency.requests.target_options import RUNNER_UP
 from torchserve_saliency.responses.negotiation import negotiate
 
 PREDICTION_OPTIONS = frozenset({"explain", "head", "top_k"})

@@ -1,4 +1,4 @@
-"""The classes to explain: the values of the options `target` and `against`, and the lookup of a class by its name."""
+"""The classes to explain: the values of the options `target` and `against`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import re
 from dataclasses import dataclass
 
 from torchserve_saliency.engine.objective import Above, Rank
-from torchserve_saliency.errors import RequestError
-from torchserve_saliency.model.labels import Labels
-from torchserve_saliency.schema import shown
 
 MOST_TARGETS = 100
 _TOP = re.compile(r"top([0-9]{1,9})")
 _ABOVE = re.compile(r"(?:above|>=?|≥)[ _:=]*([0-9.eE+-]{1,40}) *(%?)")  # spellings of above0.5
-INDEX = re.compile(r"[+-]?[0-9]{1,18}")
 RUNNER_UP = "runner_up"
 
 
@@ -97,19 +93,3 @@ def _read_class(item: object) -> str | int:
     if isinstance(item, int) and not isinstance(item, bool):
         return item
     raise ValueError("must be a class index, a label or a keyword")
-
-
-def find_class(name: str | int, labels: Labels, option: str) -> int:
-    """Return the index of a class given by its label or index; raise RequestError 422 if there is no such class.
-
-    A text of digits is a label if the network has such a label, else an index. So a label from an answer can be sent
-    back, even if it is a number.
-    """
-    if isinstance(name, str):
-        if name in labels.names or not INDEX.fullmatch(name):
-            return labels.find(name, option)
-        name = int(name)
-    if not 0 <= name < len(labels.names):
-        message = f"class index {shown(name)} is out of range: the model has classes 0 to {len(labels.names) - 1}"
-        raise RequestError(422, "ClassIndexException", message, option)
-    return name

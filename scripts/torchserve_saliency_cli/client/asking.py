@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torchserve_saliency.errors import RequestError
+from torchserve_saliency.errors import RequestError, unreadable
 from torchserve_saliency.methods import ALIASES, METHODS
 from torchserve_saliency.methods.base import Shows
-from torchserve_saliency.requests.python_message import unreadable
 from torchserve_saliency.responses.display import PICTURE_SUFFIXES, DisplayedExplanation, picture_file, received_images
 from torchserve_saliency.responses.explanation import View
 from torchserve_saliency.responses.image_grid import concatenate

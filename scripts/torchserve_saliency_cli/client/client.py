@@ -9,9 +9,8 @@ from types import TracebackType
 
 import httpx
 
-from torchserve_saliency.errors import RequestError
+from torchserve_saliency.errors import RequestError, unreadable
 from torchserve_saliency.images.picture_kinds import PictureLike
-from torchserve_saliency.requests.python_message import unreadable
 from torchserve_saliency.responses.display import DisplayedExplanation
 from torchserve_saliency_cli.client.answers import explanation_of
 from torchserve_saliency_cli.client.base import BaseClient, several

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -10,7 +11,8 @@ from PIL import Image
 
 from torchserve_saliency_cli.client.errors import RefusedError
 
-SPECIAL = ("predicted", "top", "above")  # the first letters of values of `target` that are no labels
+# values of `target` that are no labels
+SPECIAL = re.compile(r"predicted|top\d+|(above|>=?|≥)[ _:=]*[0-9.eE+-]+ *%?", re.IGNORECASE)
 Lookup = Callable[[bytes, str], tuple[int, str]]
 
 
@@ -49,7 +51,7 @@ class TrueClasses:
 
     def _ask(self, name: str) -> TrueClass | None:
         """Return the class of this name; underscores may stand for spaces."""
-        if ";" in name or name.lower().startswith(SPECIAL) or name.lstrip().startswith("["):
+        if ";" in name or SPECIAL.fullmatch(name.strip()) or name.lstrip().startswith("["):
             return None
         for spelling in dict.fromkeys((name, name.replace("_", " "), name.replace("_", " ").replace("-", " "))):
             try:

@@ -4,8 +4,8 @@ Every shell and Python block of PAGES runs against the live server, unless a com
 `<!-- not run: reason -->`. The blocks run in one folder that looks like the repository after `make demo`, with the
 environment's commands and `torchserve-saliency` on the PATH, and the packages on PYTHONPATH as after `pip install .`.
 A shell block knows the variables that earlier shell blocks of its page set at the start of a line; a Python block runs
-after the earlier Python blocks of its page, as the cells of a notebook do. A block fails if a request is answered
-with an error, or if it prints an error object.
+after the earlier Python blocks of its page, in the same process, as the cells of a notebook do. A block fails if a
+request is answered with an error, or if it prints an error object.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
 
+from tests.block_interpreter import BlockInterpreter
 from torchserve_saliency import schema
 from torchserve_saliency.methods import METHODS
 from torchserve_saliency.model.archive import Limits
 from torchserve_saliency.requests.options import OPTIONS, PARAMETERS, Options
+from torchserve_saliency_cli.page import parser as page_parser
 from torchserve_saliency_cli.torchserve.server import TorchServe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,6 +43,7 @@ ASSIGNMENT = re.compile(r"^(?:export )?[A-Z_]+=.*$", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:)([^)\s]+)\)")
 FLAG = re.compile(r"--[a-z][a-z-]*")
 COMMAND = "torchserve-saliency"
+ERROR_OBJECT = re.compile(r'"code":\s*[45]\d\d')
 DEFAULTS_IN_WORDS = ("target", "against", "colormap", "head")
 
 
@@ -64,11 +67,13 @@ class Block:
         """Return whether the block is Python, not shell."""
         return self.language == "python"
 
+    def before(self) -> list[Block]:
+        """Return the earlier blocks of its language that run."""
+        return [block for block in self.earlier if not block.reason and block.is_python == self.is_python]
+
     def script(self) -> str:
-        """Return the code to run, with the parts of earlier blocks that it depends on."""
-        run = [block for block in self.earlier if not block.reason and block.is_python == self.is_python]
-        before = [block.code if self.is_python else "\n".join(ASSIGNMENT.findall(block.code)) for block in run]
-        return "\n".join([*before, self.code])
+        """Return the code of a shell block, with the variables of the earlier ones."""
+        return "\n".join([*("\n".join(ASSIGNMENT.findall(block.code)) for block in self.before()), self.code])
 
 
 def blocks_of(page: str) -> Iterator[Block]:
@@ -105,19 +110,50 @@ def folder(server: TorchServe, leaf: bytes, model_store: Path, tmp_path_factory:
     return root
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_a_block_runs(block: Block, folder: Path, server: TorchServe) -> None:
-    if block.reason:
-        pytest.skip(f"{block}: {block.reason}")
+@pytest.fixture(scope="module")
+def environment(folder: Path) -> dict[str, str]:
+    """Return the environment variables in which blocks run."""
     path = [str(folder / "bin"), str(Path(sys.prefix, "bin")), os.environ["PATH"]]
     roots = [str(ROOT / "handlers"), str(ROOT / "scripts")]
-    environment = {**os.environ, "PATH": os.pathsep.join(path), "PYTHONPATH": os.pathsep.join(roots)}
-    environment["CURL_HOME"] = str(folder)
+    variables = {"PATH": os.pathsep.join(path), "PYTHONPATH": os.pathsep.join(roots), "CURL_HOME": str(folder)}
+    return {**os.environ, **variables}
+
+
+@pytest.fixture(scope="module")
+def interpreters(folder: Path, environment: dict[str, str]) -> Iterator[Callable[[str], BlockInterpreter]]:
+    """Yield a function that returns the interpreter of a page."""
+    started: dict[str, BlockInterpreter] = {}
+
+    def interpreter(page: str) -> BlockInterpreter:
+        if page not in started:
+            started[page] = BlockInterpreter(folder, environment)
+        return started[page]
+
+    yield interpreter
+    for one in started.values():
+        one.close()
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if not block.is_python], ids=str)
+def test_a_shell_block_runs(block: Block, folder: Path, environment: dict[str, str], server: TorchServe) -> None:
+    if block.reason:
+        pytest.skip(f"{block}: {block.reason}")
     code = with_addresses(block.script(), server)
-    command = [sys.executable, "-c", code] if block.is_python else ["bash", "-euc", code]
+    command = ["bash", "-euc", code]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert not re.search(r'"code":\s*[45]\d\d', done.stdout), done.stdout
+    assert not ERROR_OBJECT.search(done.stdout), done.stdout
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.is_python], ids=str)
+def test_a_python_block_runs(block: Block, interpreters: Callable[[str], BlockInterpreter], server: TorchServe) -> None:
+    if block.reason:
+        pytest.skip(f"{block}: {block.reason}")
+    for one in block.before():
+        interpreters(block.page).run(with_addresses(one.code, server))
+    done, output = interpreters(block.page).run(with_addresses(block.code, server))
+    assert done, output
+    assert not ERROR_OBJECT.search(output), output
 
 
 def with_addresses(code: str, server: TorchServe) -> str:
@@ -257,6 +293,14 @@ def test_the_page_of_archives_has_every_flag_and_limit() -> None:
     assert {"--arch", "--seed", "--version"} <= own
     assert own <= set(FLAG.findall(page))
     assert set(rows(page)) >= {field.name for field in fields(Limits)}
+
+
+def test_the_page_of_the_page_has_every_flag_with_its_default() -> None:
+    table = dict(re.findall(r"^\| `(--[\w-]+)` \| ([^|]+?) \|", PAGES["docs/page.md"], re.MULTILINE))
+    flags = {action.option_strings[-1]: action.default for action in page_parser()._actions if action.dest != "help"}
+    assert table.keys() == flags.keys()
+    for flag in ("--port", "--host"):
+        assert table[flag] == str(flags[flag])
 
 
 def rows(text: str) -> dict[str, list[str]]:

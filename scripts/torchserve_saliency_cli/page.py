@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ class Service:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve the page until it is interrupted; exit with a message after an error."""
     args = parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a TorchServe of its own is stopped, too
     if missing := [name for name in PACKAGES if find_spec(name) is None]:
         sys.exit(f"the page needs {missing[0]}: pip install 'torchserve-saliency[page]'")
     try:

@@ -75,7 +75,7 @@ TARGETS = "five targets of one picture / five requests of one target, served"
 ANSWER = "default answer"
 PAGE = "page, from nothing to its first map"
 PAGE_MAP = "page, map after a click / served explanation"
-PAGE_FILES = "page, size of its files"
+PAGE_FILES = "page, files of a first visit"
 METHOD_BOUNDS = {"gradient": 0.70, "integrated_gradients": 0.80, "smooth_grad": 0.80, "grad_cam": 0.65}
 
 

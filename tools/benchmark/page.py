@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +14,11 @@ from tools.benchmark.latency import SERVED
 from tools.benchmark.measurements import Figure
 from tools.benchmark.plan import Bench, FigureMaker
 from tools.benchmark.timing import time_runs
-from torchserve_saliency_cli import web
-from torchserve_saliency_cli.files import command
+from tools.browser import chromium, running_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-STATIC = Path(web.__file__).parent / "static"
 SHOWN = 20_000.0  # milliseconds until a map must be there
 FIRST_MAP = "page, from a click on a picture to its map"
 # seconds from a click on a sample until the page has no request under way
@@ -36,6 +31,9 @@ CLICK = """async (name) => {
   }).observe(status, { childList: true, characterData: true, subtree: true }));
   return (performance.now() - start) / 1000;
 }"""
+# bytes of the page and of all files that it has loaded, without what it asked about pictures and models
+SIZE = """() => [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
+  .filter(({ name }) => !name.includes("/api/")).reduce((sum, { encodedBodySize }) => sum + encodedBodySize, 0)"""
 
 
 def page(bench: Bench) -> Iterator[Figure]:
@@ -52,6 +50,7 @@ def page(bench: Bench) -> Iterator[Figure]:
             visitor = browser.new_page()
             visitor.goto(link)
             wait_for_map(visitor)
+            size = float(visitor.evaluate(SIZE))
             turns = iter(range(10**6))
             runs = {
                 SERVED: served.request_run(f"/explanations/{model}", bench.data),
@@ -61,7 +60,7 @@ def page(bench: Bench) -> Iterator[Figure]:
             seconds = time_runs(runs, bench.plan.rounds)
     yield from maker.ratios(seconds, {named.PAGE_MAP: (FIRST_MAP, SERVED)})
     yield from maker.times(seconds)
-    yield maker.figure(named.PAGE_FILES, "bytes", (float(sum(file.stat().st_size for file in STATIC.iterdir())),))
+    yield maker.figure(named.PAGE_FILES, "bytes", (size,))
 
 
 def opening(browser: Browser, link: str) -> float:
@@ -82,32 +81,3 @@ def wait_for_map(visitor: object) -> None:
 
     assert isinstance(visitor, Page)
     expect(visitor.get_by_role("status")).to_have_text(re.compile("^1 map.*done$"), timeout=SHOWN)
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """Yield Chromium; raise LookupError if it is not installed."""
-    from playwright.sync_api import sync_playwright
-
-    found = shutil.which("chromium")
-    if found is None:
-        raise LookupError("the section page needs Chromium")
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@contextmanager
-def running_page(*words: str) -> Iterator[str]:
-    """Yield the address of a page with these arguments, as a process of its own; end it by its id."""
-    with subprocess.Popen([*command("page"), "--port", "0", *words], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            if not line:
-                raise LookupError("the page did not start")
-            yield line.rpartition(" ")[2].strip()
-        finally:
-            process.terminate()
-            process.wait(30)

@@ -53,6 +53,7 @@ def create_app(upstream: Upstream, pictures: Pictures, hosts: Iterable[str], res
         Route("/api/pictures/{identifier:path}", _picture),
         Route("/api/explanations/{name}/{version}", _explain, methods=["POST"]),
         Route("/api/gallery/{name}/{version}", gallery_lines),
+        Route("/static/icon.svg", _page("icon.svg", "max-age=86400")),  # asked for again with every new link
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     errors: Mapping[type[Exception], ErrorHandler] = {
@@ -66,9 +67,9 @@ def create_app(upstream: Upstream, pictures: Pictures, hosts: Iterable[str], res
     return Guard(app, hosts)
 
 
-def _page(name: str) -> Callable[[Request], Awaitable[Response]]:
+def _page(name: str, caching: str = "no-cache") -> Callable[[Request], Awaitable[Response]]:
     async def page(request: Request) -> Response:
-        return FileResponse(STATIC / name, headers={"Cache-Control": "no-cache"})
+        return FileResponse(STATIC / name, headers={"Cache-Control": caching})
 
     return page
 

@@ -51,7 +51,7 @@ class Pictures:
         identifier = SENT + hashlib.sha256(data).hexdigest()
         self._sent[identifier] = data
         self._sent.move_to_end(identifier)
-        while sum(map(len, self._sent.values())) > KEPT_BYTES:
+        while sum(map(len, list(self._sent.values()))) > KEPT_BYTES:  # a copy: threads move entries
             self._sent.popitem(last=False)
         return identifier
 

@@ -59,8 +59,11 @@ class Upstream:
     async def _versions(self, name: str) -> list[Json]:
         entries = cast("list[Json]", await self._manage(f"/models/{quote(name, safe='')}/all"))
         default = cast("list[Json]", await self._manage(f"/models/{quote(name, safe='')}"))[0]["modelVersion"]
-        versions = [str(entry["modelVersion"]) for entry in entries]
-        return [{"name": name, "version": version, "default": version == default} for version in sorted(versions)]
+        versions = {str(entry["modelVersion"]): _parallel(entry) for entry in entries}
+        return [
+            {"name": name, "version": version, "default": version == default, "parallel": parallel}
+            for version, parallel in sorted(versions.items())
+        ]
 
     async def describe(self, name: str, version: str) -> Json:
         """Return the description of a model by its own handler; raise RequestError 422 for another handler."""
@@ -154,3 +157,9 @@ def _text(name: str, value: object) -> str:
     except UnicodeEncodeError as error:
         raise bad_option(name[:40], "the text is no valid Unicode") from error
     return text
+
+
+def _parallel(entry: Json) -> int:
+    """Return the number of requests of one page that a model can work on at once, each of them alone in its batch."""
+    workers = entry.get("workers")
+    return max(1, len(workers)) if isinstance(workers, list) and entry.get("batchSize") == 1 else 1

@@ -122,7 +122,10 @@ export class Card {
   }
 
   options() {
-    return { ...this.page.options(), method: this.method, ...this.parameters };
+    const options = { ...this.page.question.options(), method: this.method, ...this.parameters };
+    // a method that makes its picture explains the class that is predicted for the picture of the page
+    if (!this.takesPicture && this.page.best !== null) options.target ??= this.page.best;
+    return options;
   }
 
   // Has no picture to ask about.
@@ -142,10 +145,11 @@ export class Card {
     this.page.settle();
     try {
       const picture = this.takesPicture ? this.page.state.picture : null;
-      const answer = await explain(this.page.model, picture, this.options(), aborter.signal);
+      const { signal } = aborter;
+      const answer = await this.page.turns.take(() => explain(this.page.model, picture, this.options(), signal), signal);
       if (aborter.signal.aborted) return;
       if (this.takesPicture) this.page.predicted(answer);
-      const { activation } = this.page.head();
+      const { activation } = this.page.question.head;
       const figures = await Promise.all(answer.explanations.map((one) => MapFigure.from(one, activation, this.entry.shows)));
       if (aborter.signal.aborted) return;
       this.show(answer, figures);

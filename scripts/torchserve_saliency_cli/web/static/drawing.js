@@ -1,6 +1,6 @@
 // Canvases of a map: over the part of the picture that the network saw, or as tiles, one for each channel.
 
-import { Scale, smoothed } from "./colours.js";
+import { Scale } from "./colours.js";
 
 const LEAST_WIDTH = 448; // pixels of a canvas; smaller maps are enlarged by a whole factor
 const GREYED = 0.7; // share of colour that the picture under a map loses
@@ -36,19 +36,23 @@ export class Drawing {
   // Prepares the colours, and draws.
   paint(view) {
     const { saliency, layer } = this;
-    let values = saliency.values();
-    if (view.smooth && saliency.channels === 1) values = smoothed(values, saliency.width, saliency.height);
-    this.scale = new Scale(values, view.colours, view.colormaps);
+    const shown = view.smooth && saliency.channels === 1 ? saliency.smoothed() : saliency;
+    this.scale = new Scale(shown, view.colours, view.colormaps);
+    const colours = new Uint32Array(this.scale.colours(this.over, true).buffer);
     const image = new ImageData(layer.width, layer.height);
-    const size = saliency.width * saliency.height;
-    const over = this.backdrop !== null;
-    for (let index = 0; index < values.length; index += 1) {
-      const [x, y] = this.place(Math.floor(index / size), index % size);
-      const opacity = over ? this.scale.strength(values[index]) : 1;
-      this.scale.paint(values[index], image.data, 4 * (y * layer.width + x), over, opacity);
+    const pixels = new Uint32Array(image.data.buffer);
+    const { width, height } = saliency;
+    for (let row = 0; row < saliency.channels * height; row += 1) {
+      let to = this.start(Math.floor(row / height), row % height);
+      for (let from = row * width; from < (row + 1) * width; from += 1, to += 1) pixels[to] = colours[shown.levels[from]];
     }
     layer.getContext("2d").putImageData(image, 0, 0);
     this.draw(view);
+  }
+
+  // Tells if the map lies over a picture.
+  get over() {
+    return this.backdrop !== null;
   }
 
   // Draws with another opacity; the colours stay.
@@ -65,11 +69,11 @@ export class Drawing {
     context.globalAlpha = 1;
   }
 
-  // Returns the column and the row in the sheet of a pixel of a channel.
-  place(channel, pixel) {
+  // Returns the place in the layer at which a row of a channel starts.
+  start(channel, row) {
     const { width, height } = this.saliency;
-    const x = (channel % this.columns) * width + (pixel % width);
-    return [x, Math.floor(channel / this.columns) * height + Math.floor(pixel / width)];
+    const [column, line] = [channel % this.columns, Math.floor(channel / this.columns)];
+    return (line * height + row) * this.layer.width + column * width;
   }
 
   // Returns the pixel of the map, with its channel, at a place of the sheet, or null outside of all channels.
@@ -84,8 +88,15 @@ export class Drawing {
   }
 }
 
-// Returns the part of a picture that the network saw, greyed and darkened, in the size of a canvas.
-function dimmedCrop(picture, [left, top, right, bottom], { width, height }, canvas) {
+// Returns the part of a picture that the network saw, greyed and darkened, in the size of a canvas. It is kept with the
+// picture, for the other maps.
+function dimmedCrop(picture, crop, size, canvas) {
+  const key = JSON.stringify([crop, size, canvas.width, canvas.height]);
+  if (picture.dimmed?.key !== key) picture.dimmed = { key, canvas: makeDimmedCrop(picture, crop, size, canvas) };
+  return picture.dimmed.canvas;
+}
+
+function makeDimmedCrop(picture, [left, top, right, bottom], { width, height }, canvas) {
   const made = canvasOf(canvas.width, canvas.height);
   const context = made.getContext("2d", { willReadFrequently: true });
   const [across, down] = [picture.naturalWidth / width, picture.naturalHeight / height];
@@ -105,13 +116,7 @@ function dimmedCrop(picture, [left, top, right, bottom], { width, height }, canv
 }
 
 // Draws the colours of a drawing's scale from its least to its greatest value.
-export function drawScale({ scale, backdrop }, canvas) {
-  canvas.width = 256;
-  canvas.height = 1;
-  const image = new ImageData(256, 1);
-  for (let x = 0; x < 256; x += 1) {
-    const value = scale.least + (x / 255) * (scale.greatest - scale.least);
-    scale.paint(value, image.data, 4 * x, backdrop !== null);
-  }
-  canvas.getContext("2d").putImageData(image, 0, 0);
+export function drawScale({ scale, over }, canvas) {
+  Object.assign(canvas, { width: 256, height: 1 });
+  canvas.getContext("2d").putImageData(new ImageData(scale.colours(over, false), 256, 1), 0, 0);
 }

@@ -42,7 +42,7 @@ export class MapFigure {
     this.drawing.setPicture(picture, input?.crop, input ?? {});
     this.drawing.paint(view);
     drawScale(this.drawing, this.bar);
-    const { least, greatest } = this.drawing.scale;
+    const { least, greatest } = this.drawing.scale.saliency;
     this.ends[0].textContent = shortNumber(least);
     this.ends[1].textContent = shortNumber(greatest);
   }

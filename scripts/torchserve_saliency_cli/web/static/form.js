@@ -9,7 +9,9 @@ export class Field {
     this.description = description;
     this.control = makeControl(description, value);
     this.control.id = uniqueId(name.replace(/\W/g, "-"));
-    this.control.addEventListener("change", () => change(this.value()));
+    this.typing = false; // an answer does not replace a value that a person is changing
+    this.control.addEventListener("input", () => { this.typing = true; });
+    this.control.addEventListener("change", () => { this.typing = false; change(this.value()); });
     this.node = element("div", { className: "field" }, ...this.labelled());
   }
 
@@ -28,6 +30,7 @@ export class Field {
   }
 
   set(value) {
+    if (this.typing) return;
     const text = value === null || value === undefined ? "" : String(value);
     if (this.description.type === "boolean") this.control.checked = text === "true";
     else if (this.control.tagName === "SELECT") select(this.control, text);

@@ -37,7 +37,7 @@ export class Gallery {
 
   // Shows the pictures with the filters of the page's state; reads them if they are not those of the page's model.
   show() {
-    const key = JSON.stringify([this.page.model, this.page.head().name]);
+    const key = JSON.stringify([this.page.model, this.page.question.head.name]);
     if (key !== this.key || !this.complete) return this.load(key);
     this.limit = PART;
     this.filters.build(this, this.page.state);
@@ -55,7 +55,7 @@ export class Gallery {
     this.leave();
     if (key !== this.key) this.forget();
     const { signal } = this.reading = new AbortController();
-    Object.assign(this, { key, complete: false, limit: PART, names: [...this.page.indices.keys()] });
+    Object.assign(this, { key, complete: false, limit: PART, names: this.page.question.names });
     showProblem(this.problems, "");
     this.status.textContent = "reading the pictures …";
     const query = new URLSearchParams(this.page.state.head ? { head: this.page.state.head } : {});

@@ -2,18 +2,17 @@
 
 import { Card } from "./card.js";
 import { readColormaps } from "./colours.js";
-import { byId, copy, element, showProblem } from "./dom.js";
+import { byId, copy, showProblem } from "./dom.js";
 import { view } from "./drawing.js";
-import { Combobox, Field } from "./form.js";
 import { History } from "./history.js";
 import { MOST_CARDS, readLink, writeLink } from "./link.js";
-import { addByChoice } from "./method_choice.js";
 import { PicturePart } from "./pictures.js";
-import { readingOf, showPredictions } from "./predictions.js";
+import { showPredictions } from "./predictions.js";
+import { Question } from "./question.js";
 import { describe, explain, getJson, isUnreachable } from "./server.js";
+import { Turns } from "./turns.js";
 import { Views } from "./views.js";
 
-const TOP = 10; // predictions
 const RETRY = 2000; // milliseconds between two tries to reach a lost server
 
 class Page {
@@ -97,8 +96,9 @@ class Page {
     Object.assign(this.state, { model: model.name, version: model.version });
     this.listModels();
     const methods = Object.keys(this.description.methods).length;
-    byId("about").textContent = `${this.head().label_names.length} classes · ${methods} methods`;
-    this.drawForm();
+    this.turns = new Turns(model.parallel);
+    this.question = new Question(this);
+    byId("about").textContent = `${this.question.names.length} classes · ${methods} methods`;
     return true;
   }
 
@@ -117,59 +117,6 @@ class Page {
     if (!await this.setModel(model)) return;
     this.setCards(cards.filter(({ method }) => method in this.description.methods));
     if (!this.views.postpones()) await this.explainAll();
-  }
-
-  // Returns the output of the network that is explained.
-  head() {
-    const heads = this.description.heads ?? [{ name: "", label_names: this.description.label_names, activation: "softmax" }];
-    return heads.find(({ name }) => name === (this.state.head || this.description.default_head)) ?? heads[0];
-  }
-
-  drawForm() {
-    const { state } = this;
-    const names = displayNames(this.head().label_names);
-    this.indices = new Map(names.map((name, index) => [name, index]));
-    const also = (name) => this.description.options?.[name]?.also ?? [];
-    const change = (name) => (value) => { state[name] = value; this.explainAll(); };
-    this.fields = {
-      target: new Combobox("Class", [...also("target"), ...names], state.class, "predicted", change("class")),
-      against: new Combobox("Against", [...also("against"), ...names], state.against, "none", change("against")),
-      head: this.headField(),
-    };
-    const heads = this.fields.head ? [this.fields.head.node] : [];
-    byId("fields").replaceChildren(...heads, this.fields.target.node, this.fields.against.node,
-      addByChoice(this.description.methods, (method) => this.add(method)), ...this.viewFields());
-    byId("reading").textContent = readingOf(this.head().activation);
-  }
-
-  headField() {
-    const heads = this.description.heads ?? [];
-    if (heads.length < 2) return null;
-    const choices = heads.map(({ name }) => name);
-    return new Field("Output", { type: "string", choices, help: "output of the network" }, this.head().name, (value) => {
-      Object.assign(this.state, { head: value, class: "", against: "" });
-      this.drawForm();
-      this.explainAll();
-    });
-  }
-
-  // Returns the controls of how the maps are shown.
-  viewFields() {
-    const { state } = this;
-    const opacity = element("input", { type: "range", min: 0, max: 1, step: 0.01, value: state.opacity, id: "opacity" });
-    opacity.addEventListener("input", () => { state.opacity = Number(opacity.value); this.repaint(true); });
-    const field = element("div", { className: "field" }, element("label", { htmlFor: "opacity" }, "Opacity"), opacity);
-    const choices = ["automatic", ...Object.keys(this.colormaps)];
-    const colours = new Field("Colours", { type: "string", choices }, state.colours || "automatic", (value) => {
-      state.colours = value === "automatic" ? "" : value;
-      this.repaint();
-    });
-    const flag = (name, text, changed) => new Field(text, { type: "boolean" }, String(state[name]), (value) => {
-      state[name] = value === "true";
-      changed();
-    });
-    return [field, colours.node, flag("smooth", "Smooth the maps", () => this.repaint()).node,
-      flag("quality", "Quality figures (slower)", () => this.explainAll()).node];
   }
 
   repaint(onlyDraw = false) {
@@ -196,6 +143,7 @@ class Page {
     this.cards.splice(this.cards.indexOf(card), 1);
     card.node.remove();
     showProblem(byId("problems"), "");
+    if (!this.cards.some(({ state }) => state === "failed")) this.question.clearProblems();
     this.settle();
   }
 
@@ -232,7 +180,7 @@ class Page {
 
   // Shows the picture and asks about it, at the same time.
   async showPicture(confirmed) {
-    byId("predictions").replaceChildren();
+    byId("predictions").setAttribute("aria-busy", "true"); // those of the picture before, until the new ones arrive
     const { picture, file } = this.state;
     if (!picture) return this.explainAll(confirmed);
     this.pictures.problem("");
@@ -240,27 +188,28 @@ class Page {
     const asking = this.explainAll(confirmed);
     if (await loading) {
       if (this.input) this.pictures.showCrop(this.input);
-      this.repaint();
+      for (const card of this.cards) if (card.state === "done") card.paint();
     }
     await asking;
   }
 
   // Asks for all maps again. If `confirmed`, costly methods that the link has with all their parameters do not wait.
   async askAll(confirmed) {
-    for (const field of Object.values(this.fields)) field?.problem("");
-    this.turn = (this.turn ?? 0) + 1;
-    this.input = null;
-    this.answered = false;
-    const work = this.cards.map((card) => card.askOrWait(confirmed && "score" in card.parameters));
+    this.question.clearProblems();
+    const turn = this.turn = (this.turn ?? 0) + 1;
+    Object.assign(this, { input: null, best: null });
+    const ask = (card) => card.askOrWait(confirmed && "score" in card.parameters);
+    const work = this.cards.filter((card) => card.takesPicture).map(ask);
     if (!this.cards.some((card) => card.state === "asking" && card.takesPicture)) work.push(this.predictOnly());
     await Promise.all(work);
+    if (turn === this.turn) await Promise.all(this.cards.filter((card) => !card.takesPicture).map(ask));
   }
 
   async predictOnly() {
     if (!this.state.picture) return;
     const turn = this.turn;
     try {
-      const answer = await explain(this.model, this.state.picture, { ...this.options(), quality: false, render: "none" });
+      const answer = await explain(this.model, this.state.picture, { ...this.question.options(), quality: false, render: "none" });
       if (turn === this.turn) this.predicted(answer);
     } catch (error) {
       if (turn !== this.turn) return;
@@ -269,35 +218,23 @@ class Page {
     }
   }
 
-  // Returns the options that all cards have.
-  options() {
-    const { state } = this;
-    const index = (name) => this.indices.get(name) ?? name;
-    const options = { top_k: TOP };
-    if (state.class && state.class !== "predicted") options.target = index(state.class);
-    if (state.against && state.against !== "none") options.against = index(state.against);
-    if (state.head) options.head = state.head;
-    if (state.quality) options.quality = true;
-    return options;
-  }
-
   predicted(answer) {
-    if (this.answered) return;
-    this.answered = true;
+    if (this.best !== null) return;
+    this.best = answer.predictions[0].index;
+    byId("predictions").removeAttribute("aria-busy");
     this.input = answer.input;
     this.pictures.showCrop(answer.input);
-    showPredictions(byId("predictions"), answer.predictions, this.head().activation, ({ label, index }) => {
-      this.state.class = displayNames(this.head().label_names)[index] ?? label;
-      this.fields.target.set(this.state.class);
+    showPredictions(byId("predictions"), answer.predictions, this.question.head.activation, ({ index }) => {
+      this.question.choose(index);
       this.explainAll();
     });
   }
 
   // Shows an error at the control of the question that caused it; returns false if no such control did.
   fail(error) {
-    const field = this.fields[error.option];
-    if (error.option === "data" || error.status === 413 || error.status === 415) {
-      if (!this.pictures.wanted) this.pictures.problem(error.message);
+    const field = this.question.fields[error.option];
+    if (error.option === "data" || error.status === 415 || error.type === "PictureTooLargeException") {
+      if (error.type !== "PictureNotFoundException") this.pictures.problem(error.message); // `PicturePart` asks for it
     } else if (field) field.problem(error.message);
     else if (error.status === 404) this.vanished();
     else return false;
@@ -352,6 +289,7 @@ class Page {
       byId("status").textContent = asking ? `${maps} of ${maps + asking} maps …` : "asking …";
       return;
     }
+    if (this.best === null) byId("predictions").replaceChildren();
     if (this.started) this.seconds = ` in ${((performance.now() - this.started) / 1000).toFixed(2)} s`;
     this.started = null;
     const time = maps ? this.seconds ?? "" : "";
@@ -362,13 +300,6 @@ class Page {
     this.opening = false;
     if (maps) this.history.add(writeLink({ ...this.linkState(), view: "" }), this.linkState());
   }
-}
-
-// Returns the names of classes; a name that several classes have gets its index.
-export function displayNames(labels) {
-  const counts = new Map();
-  for (const label of labels) counts.set(label, (counts.get(label) ?? 0) + 1);
-  return labels.map((label, index) => (counts.get(label) > 1 ? `${label} (${index})` : label));
 }
 
 new Page().start();

@@ -67,7 +67,6 @@ export class PicturePart {
     if (this.image) URL.revokeObjectURL(this.image.src);
     this.image = null;
     byId("crop").hidden = true;
-    byId("preview").hidden = true;
     byId("file-name").textContent = file || id.replace(/^\w+:/, "");
     this.mark(id);
     try {
@@ -79,6 +78,7 @@ export class PicturePart {
       byId("preview").hidden = false;
     } catch (error) {
       if (turn !== this.turn) return false;
+      byId("preview").hidden = true;
       if (error.status === 404) this.want(id, file);
       else this.problem(error.message);
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parents[1]
-SERVED = re.compile(r"\b(server: TorchServe|model_store: Path|page_server)\b")
+SERVED = re.compile(r"\b(server: TorchServe|model_store: Path|page_server: PageServer|visit: Visit|new_visit: )")
 
 
 class ByServerAndFile(LoadScopeScheduling):  # type: ignore[misc,unused-ignore]

@@ -102,13 +102,15 @@ def demonstration() -> Iterator[Service]:
     """Yield a service that runs as long as it is used: the embedded model, with labelled pictures of leaves."""
     from torchserve_saliency_cli.leaves.labelled_folder import draw_labelled
     from torchserve_saliency_cli.serve import default_store
-    from torchserve_saliency_cli.torchserve.server import TorchServe
+    from torchserve_saliency_cli.torchserve.server import TorchServe, usual_ports_are_free
 
     require_torchserve()
     samples = work_folder() / "demo" / "leaves"
     draw_labelled(samples)
     print("starting TorchServe ...", flush=True)
-    with TorchServe(default_store(), authorize=True) as server:
+    usual = usual_ports_are_free()
+    folder = work_folder() if usual else None  # the key file of another server may be there
+    with TorchServe(default_store(), authorize=True, usual_ports=usual, folder=folder) as server:
         yield Service(server.url, server.management_url, server.folder / KEY_FILE, samples, None)
 
 

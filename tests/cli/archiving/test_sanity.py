@@ -30,10 +30,11 @@ from torchserve_saliency.requests.describe import describe
 from torchserve_saliency.responses.encoding import encode
 from torchserve_saliency_cli.archive import main
 from torchserve_saliency_cli.archiving.arguments import UsageError
+from torchserve_saliency_cli.archiving.gradient_check import RefusedError
 from torchserve_saliency_cli.archiving.map_making import MapMaker
 from torchserve_saliency_cli.archiving.pictures import generated_picture
 from torchserve_saliency_cli.archiving.sanity import CORE, mixing, sanity
-from torchserve_saliency_cli.archiving.self_check import RefusedError, check
+from torchserve_saliency_cli.archiving.self_check import check
 from torchserve_saliency_cli.archiving.weight_randomisation import randomise, top_down
 from torchserve_saliency_cli.client.transport import Part, form
 from torchserve_saliency_cli.torchserve.server import TorchServe

@@ -10,7 +10,8 @@ from tests.archives import returning, unpacked
 from torchserve_saliency.errors import ModelError, RequestError
 from torchserve_saliency.model.classifier import load_classifier
 from torchserve_saliency_cli.archiving.float64 import doubled
-from torchserve_saliency_cli.archiving.self_check import RefusedError, best_slopes, check
+from torchserve_saliency_cli.archiving.gradient_check import RefusedError, best_slopes
+from torchserve_saliency_cli.archiving.self_check import check
 
 CPU = torch.device("cpu")
 

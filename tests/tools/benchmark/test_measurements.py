@@ -45,7 +45,7 @@ def test_a_value_with_a_lower_bound_is_rounded_down() -> None:
 
 
 def test_every_bound_belongs_to_a_measured_figure_and_network() -> None:
-    ratios = {*SERVED_RATIOS, named.SATURATION, named.ANSWER}
+    ratios = {*SERVED_RATIOS, named.SATURATION, named.ANSWER, named.PAGE, named.PAGE_MAP, named.PAGE_FILES}
     ratios |= {name(method) for method in LIBRARY_METHODS for name in (named.library_ratio, named.memory_ratio)}
     assert {name for _, name in BOUNDS} <= ratios
     assert {network for network, _ in BOUNDS} <= {*NETWORKS, named.ANY}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,9 +44,10 @@ class Upstream:
         Raise RequestError 502 if the management address is that of another server.
         """
         try:
-            return [entry for name in sorted(await self._names()) for entry in await self._versions(name)]
+            found = await asyncio.gather(*map(self._versions, sorted(await self._names())))
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise self._another_server() from error
+        return [version for versions in found for version in versions]
 
     async def _names(self) -> set[str]:
         names: list[str] = []
